@@ -1,0 +1,3 @@
+//! Operators whose indices are data.
+
+pub mod gather_op;

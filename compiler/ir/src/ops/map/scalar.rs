@@ -1,0 +1,351 @@
+//! Meaning of the scalar functions: one naive evaluation per element type. Floats of less than 64 bits compute
+//! transcendental functions in `f64` and round once; `libm` makes them the same on every machine.
+
+use crate::dtype::{B8, DType, Element};
+use crate::ops::OpError;
+use crate::pointwise::{Fn, Literal, Operand, Pointwise};
+use crate::tensor::Tensor;
+use crate::{for_dtype, op_error};
+use half::{bf16, f16};
+
+/// Arithmetic of an element type, as `eval` uses it.
+pub trait Arith: Element {
+    /// Accumulator of sums of products: `f64` for floats, wrapping `i64` for integers.
+    type Acc: Copy;
+    const ACC_ZERO: Self::Acc;
+    fn mul_acc(acc: Self::Acc, a: Self, b: Self) -> Self::Acc;
+    fn from_acc(acc: Self::Acc) -> Self;
+    /// A function of operands of one type, result of the same type. Tests are elsewhere.
+    fn apply(f: Fn, x: &[Self]) -> Self;
+    fn less(a: Self, b: Self) -> bool;
+    fn is_nan(self) -> bool;
+    fn is_inf(self) -> bool;
+}
+
+/// Functions of `f64` operands.
+fn float(f: Fn, x: &[f64]) -> f64 {
+    let a = x[0];
+    match f {
+        Fn::Add => a + x[1],
+        Fn::Sub => a - x[1],
+        Fn::Mul => a * x[1],
+        Fn::Div => a / x[1],
+        Fn::Mod => {
+            let r = libm::fmod(a, x[1]);
+            if r != 0.0 && (r < 0.0) != (x[1] < 0.0) { r + x[1] } else { r }
+        }
+        Fn::Fmod => libm::fmod(a, x[1]),
+        Fn::Pow => libm::pow(a, x[1]),
+        Fn::Min => {
+            if a.is_nan() || x[1].is_nan() {
+                f64::NAN
+            } else {
+                a.min(x[1])
+            }
+        }
+        Fn::Max => {
+            if a.is_nan() || x[1].is_nan() {
+                f64::NAN
+            } else {
+                a.max(x[1])
+            }
+        }
+        Fn::Clamp => float(Fn::Min, &[float(Fn::Max, &x[..2]), x[2]]),
+        Fn::Relu => {
+            if a < 0.0 {
+                0.0
+            } else {
+                a
+            }
+        }
+        Fn::Neg => -a,
+        Fn::Abs => a.abs(),
+        Fn::Sign => {
+            if a.is_nan() {
+                a
+            } else if a == 0.0 {
+                0.0
+            } else {
+                a.signum()
+            }
+        }
+        Fn::Sqrt => libm::sqrt(a),
+        Fn::Reciprocal => 1.0 / a,
+        Fn::Exp => libm::exp(a),
+        Fn::Log => libm::log(a),
+        Fn::Sin => libm::sin(a),
+        Fn::Cos => libm::cos(a),
+        Fn::Tan => libm::tan(a),
+        Fn::Asin => libm::asin(a),
+        Fn::Acos => libm::acos(a),
+        Fn::Atan => libm::atan(a),
+        Fn::Sinh => libm::sinh(a),
+        Fn::Cosh => libm::cosh(a),
+        Fn::Tanh => libm::tanh(a),
+        Fn::Asinh => libm::asinh(a),
+        Fn::Acosh => libm::acosh(a),
+        Fn::Atanh => libm::atanh(a),
+        Fn::Erf => libm::erf(a),
+        Fn::Sigmoid => 1.0 / (1.0 + libm::exp(-a)),
+        Fn::Softplus => {
+            if a > 0.0 {
+                a + libm::log1p(libm::exp(-a))
+            } else {
+                libm::log1p(libm::exp(a))
+            }
+        }
+        Fn::Floor => libm::floor(a),
+        Fn::Ceil => libm::ceil(a),
+        Fn::Round => libm::rint(a),
+        Fn::Trunc => libm::trunc(a),
+        // Logic on floats does not type-check; tests and selection are handled by their own evaluators.
+        _ => f64::NAN,
+    }
+}
+
+macro_rules! float_arith {
+    ($($t:ty),*) => {$(
+        impl Arith for $t {
+            type Acc = f64;
+            const ACC_ZERO: f64 = 0.0;
+            fn mul_acc(acc: f64, a: Self, b: Self) -> f64 {
+                acc + Element::to_f64(a) * Element::to_f64(b)
+            }
+            fn from_acc(acc: f64) -> Self {
+                <$t as Element>::from_f64(acc)
+            }
+            fn apply(f: Fn, x: &[Self]) -> Self {
+                let mut wide = [0.0; 3];
+                for (w, x) in wide.iter_mut().zip(x) {
+                    *w = Element::to_f64(*x);
+                }
+                <$t as Element>::from_f64(float(f, &wide[..x.len()]))
+            }
+            fn less(a: Self, b: Self) -> bool {
+                a < b
+            }
+            fn is_nan(self) -> bool {
+                Element::to_f64(self).is_nan()
+            }
+            fn is_inf(self) -> bool {
+                Element::to_f64(self).is_infinite()
+            }
+        }
+    )*};
+}
+float_arith!(f32, f64, f16, bf16);
+
+macro_rules! int_arith {
+    ($($t:ty),*) => {$(
+        impl Arith for $t {
+            type Acc = i64;
+            const ACC_ZERO: i64 = 0;
+            fn mul_acc(acc: i64, a: Self, b: Self) -> i64 {
+                acc.wrapping_add((a as i64).wrapping_mul(b as i64))
+            }
+            fn from_acc(acc: i64) -> Self {
+                acc as $t
+            }
+            #[allow(unused_comparisons)]
+            fn apply(f: Fn, x: &[Self]) -> Self {
+                let a = x[0];
+                match f {
+                    Fn::Add => a.wrapping_add(x[1]),
+                    Fn::Sub => a.wrapping_sub(x[1]),
+                    Fn::Mul => a.wrapping_mul(x[1]),
+                    Fn::Div => if x[1] == 0 { 0 } else { a.wrapping_div(x[1]) },
+                    Fn::Mod => if x[1] == 0 { 0 } else {
+                        let r = a.wrapping_rem(x[1]);
+                        if r != 0 && (r < 0) != (x[1] < 0) { r.wrapping_add(x[1]) } else { r }
+                    },
+                    Fn::Fmod => if x[1] == 0 { 0 } else { a.wrapping_rem(x[1]) },
+                    Fn::Pow => int_pow(a as i64, x[1] as i64) as $t,
+                    Fn::Min => a.min(x[1]),
+                    Fn::Max => a.max(x[1]),
+                    Fn::Clamp => a.max(x[1]).min(x[2]),
+                    Fn::Relu => a.max(0),
+                    Fn::Neg => (0 as $t).wrapping_sub(a),
+                    Fn::Abs => if a < 0 { (0 as $t).wrapping_sub(a) } else { a },
+                    Fn::Sign => if a < 0 { (0 as $t).wrapping_sub(1) } else { (a > 0) as $t },
+                    Fn::And => a & x[1],
+                    Fn::Or => a | x[1],
+                    Fn::Xor => a ^ x[1],
+                    Fn::Not => !a,
+                    Fn::Floor | Fn::Ceil | Fn::Round | Fn::Trunc => a,
+                    f => {
+                        let mut wide = [0.0; 3];
+                        for (w, x) in wide.iter_mut().zip(x) {
+                            *w = *x as f64;
+                        }
+                        float(f, &wide[..x.len()]) as $t
+                    }
+                }
+            }
+            fn less(a: Self, b: Self) -> bool {
+                a < b
+            }
+            fn is_nan(self) -> bool {
+                false
+            }
+            fn is_inf(self) -> bool {
+                false
+            }
+        }
+    )*};
+}
+int_arith!(i8, i16, i32, i64, u8, u16, u32, u64);
+
+/// Wrapping power; a negative exponent rounds towards zero.
+fn int_pow(base: i64, exponent: i64) -> i64 {
+    match (base, exponent) {
+        (1, _) => 1,
+        (-1, e) => {
+            if e % 2 == 0 {
+                1
+            } else {
+                -1
+            }
+        }
+        (_, e) if e < 0 => 0,
+        (b, e) => b.wrapping_pow(e.min(i64::from(u32::MAX)) as u32),
+    }
+}
+
+impl Arith for B8 {
+    type Acc = i64;
+    const ACC_ZERO: i64 = 0;
+    fn mul_acc(acc: i64, a: B8, b: B8) -> i64 {
+        acc + i64::from(a.0 & b.0)
+    }
+    fn from_acc(acc: i64) -> B8 {
+        B8(u8::from(acc != 0))
+    }
+    fn apply(f: Fn, x: &[B8]) -> B8 {
+        let a = x[0].0;
+        B8(match f {
+            Fn::And | Fn::Mul | Fn::Min => a & x[1].0,
+            Fn::Or | Fn::Add | Fn::Max => a | x[1].0,
+            Fn::Xor => a ^ x[1].0,
+            Fn::Not => 1 - a,
+            _ => a,
+        })
+    }
+    fn less(a: B8, b: B8) -> bool {
+        a.0 < b.0
+    }
+    fn is_nan(self) -> bool {
+        false
+    }
+    fn is_inf(self) -> bool {
+        false
+    }
+}
+
+/// Evaluates an expression over operands that broadcast to `shape`.
+pub fn eval_pointwise(body: &Pointwise, args: &[&Tensor], shape: &[usize]) -> Result<Tensor, OpError> {
+    let args: Vec<Tensor> = args.iter().map(|t| broadcast_to(t, shape)).collect();
+    let types: Vec<DType> = args.iter().map(|t| t.dtype).collect();
+    body.step_types(&types).map_err(OpError)?;
+    let mut results: Vec<Tensor> = vec![];
+    for step in &body.steps {
+        // The type of the values: that of the last operand that is no literal (the first one of select is the test).
+        let dtype = step.operands.iter().rev().find_map(|o| match *o {
+            Operand::Arg(i) => Some(args[i].dtype),
+            Operand::Step(i) => Some(results[i].dtype),
+            Operand::Literal(_) => None,
+        });
+        let Some(dtype) = dtype else { op_error!("{}: all operands are literals", step.f.name()) };
+        let operands: Vec<Tensor> = step
+            .operands
+            .iter()
+            .map(|o| match *o {
+                Operand::Arg(i) => args[i].clone(),
+                Operand::Step(i) => results[i].clone(),
+                Operand::Literal(l) => splat(l, dtype, shape),
+            })
+            .collect();
+        results.push(eval_step(step.f, &operands, dtype));
+    }
+    Ok(results.pop().unwrap_or_else(|| args[0].clone()))
+}
+
+/// A tensor of equal elements.
+pub fn splat(literal: Literal, dtype: DType, shape: &[usize]) -> Tensor {
+    let mut t = Tensor::zeros(dtype, shape);
+    for_dtype!(dtype, T => {
+        let x = match literal {
+            Literal::Float(x) => T::from_f64(x),
+            Literal::Int(i) => T::from_i64(i),
+        };
+        t.as_mut_slice::<T>().fill(x);
+    });
+    t
+}
+
+/// One function over tensors of one shape; `dtype` is the type of the value operands.
+fn eval_step(f: Fn, x: &[Tensor], dtype: DType) -> Tensor {
+    let shape = &x[0].shape;
+    let n = x[0].len();
+    let mut tests = Tensor::zeros(DType::Bool, shape);
+    for_dtype!(dtype, T => {
+        let column = |i: usize| x[i].as_slice::<T>();
+        let mut test = |holds: &dyn std::ops::Fn(usize) -> bool| {
+            tests.as_mut_slice::<B8>().iter_mut().enumerate().for_each(|(i, t)| *t = B8(u8::from(holds(i))));
+            tests.clone()
+        };
+        match f {
+            Fn::Equal => test(&|i| column(0)[i] == column(1)[i]),
+            Fn::Less => test(&|i| T::less(column(0)[i], column(1)[i])),
+            Fn::Greater => test(&|i| T::less(column(1)[i], column(0)[i])),
+            Fn::LessEqual => test(&|i| column(0)[i] == column(1)[i] || T::less(column(0)[i], column(1)[i])),
+            Fn::GreaterEqual => test(&|i| column(0)[i] == column(1)[i] || T::less(column(1)[i], column(0)[i])),
+            Fn::IsNan => test(&|i| Arith::is_nan(column(0)[i])),
+            Fn::IsInf => test(&|i| column(0)[i].is_inf()),
+            Fn::Select => {
+                let mut out = Tensor::zeros(dtype, shape);
+                let c = x[0].as_slice::<B8>();
+                for (i, o) in out.as_mut_slice::<T>().iter_mut().enumerate() {
+                    *o = if c[i].0 != 0 { column(1)[i] } else { column(2)[i] };
+                }
+                out
+            }
+            Fn::Cast(to) => cast(&x[0], to),
+            _ => {
+                let mut out = Tensor::zeros(dtype, shape);
+                let mut operands = vec![T::from_f64(0.0); x.len()];
+                let to = out.as_mut_slice::<T>();
+                for i in 0..n {
+                    for (o, t) in operands.iter_mut().zip(x) {
+                        *o = t.as_slice::<T>()[i];
+                    }
+                    to[i] = T::apply(f, &operands);
+                }
+                out
+            }
+        }
+    })
+}
+
+/// Element type conversion, see [`Fn::Cast`].
+pub fn cast(x: &Tensor, to: DType) -> Tensor {
+    let mut out = Tensor::zeros(to, &x.shape);
+    let exact = x.dtype.is_int() || x.dtype == DType::Bool;
+    for_dtype!(x.dtype, S => for_dtype!(to, D => {
+        for (o, s) in out.as_mut_slice::<D>().iter_mut().zip(x.as_slice::<S>()) {
+            *o = if exact { D::from_i64(s.to_i64()) } else { D::from_f64(Element::to_f64(*s)) };
+        }
+    }));
+    out
+}
+
+/// Numpy broadcasting of one tensor to a shape it fits.
+pub fn broadcast_to(t: &Tensor, shape: &[usize]) -> Tensor {
+    if t.shape == shape {
+        return t.clone();
+    }
+    let strides = crate::tensor::strides(&t.shape);
+    let skip = shape.len() - t.rank();
+    t.gather_elements(shape, |index| {
+        Some(index[skip..].iter().zip(&t.shape).zip(&strides).map(|((i, d), s)| if *d == 1 { 0 } else { i * s }).sum())
+    })
+}

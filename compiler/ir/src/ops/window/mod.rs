@@ -1,0 +1,3 @@
+//! Operators over a sliding window of one channel.
+
+pub mod pool;

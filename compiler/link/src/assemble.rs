@@ -1,0 +1,174 @@
+//! The last step: manifest, code and data in one file, in the order in which a streaming host wants them. Bytes only.
+//!
+//! Order: header, manifest, code sections, data (runtime's, records, weights), names. The weights are copied once, from
+//! the plan into the file.
+
+use crate::LinkError;
+use crate::Sizes;
+use crate::layout::Layout;
+use crate::runtime::broken;
+use abi::manifest::Manifest;
+use lower::plan::Plan;
+use wasm_encoder::{ConstExpr, Encode, SectionId};
+use wasmparser::{BinaryReader, Parser, Payload};
+
+const HEADER: &[u8] = b"\0asm\x01\0\0\0";
+
+/// Writes the file around the linked code. The sizes lack those of the kernels.
+pub fn assemble(
+    sections: &Sections,
+    manifest: &Manifest,
+    plan: &Plan,
+    layout: &Layout,
+    records: &[u8],
+) -> Result<(Vec<u8>, Sizes), LinkError> {
+    let manifest = custom_section(abi::MANIFEST_SECTION, &serde_json::to_vec(manifest).map_err(broken)?);
+    let stored = stored_weight_bytes(plan, layout);
+    let segments = [segment_header(layout.steps, records.len()), segment_header(layout.weights_base, stored)];
+    let has = [!records.is_empty(), stored > 0];
+
+    let mut count = Vec::new();
+    (sections.segment_count + has.iter().filter(|has| **has).count() as u32).encode(&mut count);
+    let mut payload = count.len() + sections.segments.len();
+    for (index, bytes) in [records.len(), stored].into_iter().enumerate() {
+        payload += if has[index] { segments[index].len() + bytes } else { 0 };
+    }
+    let mut head = vec![SectionId::Data as u8];
+    payload.encode(&mut head);
+
+    let total = HEADER.len() + manifest.len() + sections.code.len() + head.len() + payload + sections.names.len();
+    let mut wasm = Vec::with_capacity(total);
+    for part in [HEADER, &manifest, &sections.code, &head, &count, sections.segments] {
+        wasm.extend_from_slice(part);
+    }
+    if has[0] {
+        wasm.extend_from_slice(&segments[0]);
+        wasm.extend_from_slice(records);
+    }
+    if has[1] {
+        wasm.extend_from_slice(&segments[1]);
+        append_weights(&mut wasm, plan, layout, stored);
+    }
+    wasm.extend_from_slice(&sections.names);
+    debug_assert_eq!(wasm.len(), total);
+
+    let sizes = Sizes {
+        total,
+        code: HEADER.len() + sections.code.len(),
+        data: head.len() + payload - stored,
+        weights: stored,
+        manifest: manifest.len(),
+        names: sections.names.len(),
+        kernels: Vec::new(),
+    };
+    Ok((wasm, sizes))
+}
+
+/// What the linked code consists of.
+pub struct Sections<'a> {
+    /// Every section but data and names, with headers.
+    code: Vec<u8>,
+    /// The data segments, without the section's header and count.
+    segments: &'a [u8],
+    segment_count: u32,
+    /// The name section with header, or nothing.
+    names: Vec<u8>,
+    /// Function indices of the last element segment: the table of kernels.
+    table: Vec<u32>,
+    /// Size of each function's body.
+    bodies: Vec<u32>,
+}
+
+impl<'a> Sections<'a> {
+    pub fn read(code: &'a [u8]) -> Result<Sections<'a>, LinkError> {
+        let mut sections = Sections {
+            code: Vec::with_capacity(code.len()),
+            segments: &[],
+            segment_count: 0,
+            names: Vec::new(),
+            table: Vec::new(),
+            bodies: Vec::new(),
+        };
+        for payload in Parser::new(0).parse_all(code) {
+            let payload = payload.map_err(broken)?;
+            match &payload {
+                Payload::ElementSection(section) => {
+                    for element in section.clone() {
+                        if let wasmparser::ElementItems::Functions(functions) = element.map_err(broken)?.items {
+                            sections.table = functions.into_iter().collect::<Result<_, _>>().map_err(broken)?;
+                        }
+                    }
+                }
+                Payload::CodeSectionEntry(body) => {
+                    sections.bodies.push((body.range().end - body.range().start) as u32);
+                }
+                _ => {}
+            }
+            let Some((id, range)) = payload.as_section() else { continue };
+            let bytes = &code[range.start as usize..range.end as usize];
+            if id == SectionId::Data as u8 {
+                let mut reader = BinaryReader::new(bytes, 0);
+                sections.segment_count = reader.read_var_u32().map_err(broken)?;
+                sections.segments = reader.read_bytes(reader.bytes_remaining()).map_err(broken)?;
+            } else if id == SectionId::Custom as u8 {
+                section_into(&mut sections.names, id, bytes);
+            } else if id != SectionId::DataCount as u8 {
+                section_into(&mut sections.code, id, bytes);
+            }
+        }
+        Ok(sections)
+    }
+
+    /// Size of each of the plan's kernels; 0 for one that is not in the table.
+    pub fn kernel_bytes(&self, layout: &Layout) -> Vec<u32> {
+        let size = |row: &Option<u32>| {
+            let function = *self.table.get((*row)? as usize)?;
+            self.bodies.get(function as usize).copied()
+        };
+        layout.table.iter().map(|row| size(row).unwrap_or(0)).collect()
+    }
+}
+
+fn section_into(out: &mut Vec<u8>, id: u8, bytes: &[u8]) {
+    out.push(id);
+    bytes.len().encode(out);
+    out.extend_from_slice(bytes);
+}
+
+fn custom_section(name: &str, contents: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(name.len() + contents.len() + 5);
+    name.encode(&mut bytes);
+    bytes.extend_from_slice(contents);
+    let mut section = Vec::with_capacity(bytes.len() + 6);
+    section_into(&mut section, SectionId::Custom as u8, &bytes);
+    section
+}
+
+/// An active segment of memory 0, up to its bytes.
+fn segment_header(address: u32, bytes: usize) -> Vec<u8> {
+    let mut header = vec![0];
+    ConstExpr::i32_const(address as i32).encode(&mut header);
+    bytes.encode(&mut header);
+    header
+}
+
+/// Weights are stored up to their last byte that is not zero: memory starts as zeros.
+fn stored_weight_bytes(plan: &Plan, layout: &Layout) -> usize {
+    let ends = plan.weights.iter().zip(&layout.weight_offsets).rev().filter_map(|(weight, offset)| {
+        let last = weight.bytes.iter().rposition(|byte| *byte != 0)?;
+        Some(*offset as usize + last + 1)
+    });
+    ends.into_iter().next().unwrap_or(0)
+}
+
+fn append_weights(wasm: &mut Vec<u8>, plan: &Plan, layout: &Layout, stored: usize) {
+    let start = wasm.len();
+    for (weight, offset) in plan.weights.iter().zip(&layout.weight_offsets) {
+        let offset = *offset as usize;
+        if offset >= stored {
+            break;
+        }
+        wasm.resize(start + offset, 0);
+        wasm.extend_from_slice(&weight.bytes[..weight.bytes.len().min(stored - offset)]);
+    }
+}

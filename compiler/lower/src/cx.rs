@@ -1,0 +1,142 @@
+//! The state of one lowering: what has been planned so far. Writers add kernels, weights, buffers and steps through it.
+
+use crate::plan::{Arg, Buffer, BufferId, KernelId, Step, Weight, WeightId};
+use crate::view::{Source, View};
+use indexmap::IndexMap;
+use ir::{DType, Tensor};
+use kernel::Kernel;
+use std::sync::Arc;
+
+/// Alignment of every buffer and weight in bytes: a cache line.
+pub const ALIGN: u32 = 64;
+
+/// What a lowering may assume and choose.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Use relaxed SIMD (fused multiply-add).
+    pub relaxed: bool,
+    /// Kernel calls are split so that one call does about this many multiply-accumulates.
+    pub macs_per_task: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { relaxed: false, macs_per_task: 1 << 20 }
+    }
+}
+
+/// One node as its writer sees it.
+#[derive(Debug)]
+pub struct NodeCx<'a> {
+    pub inputs: Vec<View>,
+    /// The constant behind each input that is one. Their views are made on demand by [`NodeCx::input`].
+    pub constants: Vec<Option<Arc<Tensor>>>,
+    pub output: View,
+    pub origin: &'a [Arc<str>],
+    /// What error messages call the node.
+    pub name: String,
+}
+
+/// Everything planned so far.
+#[derive(Debug, Default)]
+pub struct Cx {
+    pub options: Options,
+    pub kernels: Vec<Kernel>,
+    by_code: IndexMap<kernel::CodeKey, KernelId>,
+    pub steps: Vec<Step>,
+    pub buffers: Vec<Buffer>,
+    pub weights: Vec<Weight>,
+    by_content: IndexMap<(usize, u64), Vec<WeightId>>,
+}
+
+impl Cx {
+    pub fn new(options: Options) -> Cx {
+        Cx { options, ..Cx::default() }
+    }
+
+    /// A buffer of the arena, to be placed later.
+    pub fn buffer(&mut self, name: &str, bytes: usize) -> BufferId {
+        let bytes = u32::try_from(bytes.max(1)).expect("checked against the memory's limit before");
+        self.buffers.push(Buffer { name: name.into(), bytes, align: ALIGN, live: 0..0, offset: 0 });
+        BufferId(self.buffers.len() - 1)
+    }
+
+    /// A dense temporary tensor of the arena.
+    pub fn temporary(&mut self, name: &str, dtype: DType, shape: &[usize]) -> View {
+        let bytes = shape.iter().product::<usize>() * dtype.bytes();
+        View::dense(Source::Buffer(self.buffer(name, bytes)), dtype, shape)
+    }
+
+    /// Constant bytes; equal ones are stored once.
+    pub fn weight(&mut self, name: &str, bytes: Vec<u8>, origin: &[Arc<str>]) -> WeightId {
+        let hash = hash(&bytes);
+        let same = self.by_content.entry((bytes.len(), hash)).or_default();
+        if let Some(id) = same.iter().find(|id| self.weights[id.0].bytes == bytes) {
+            return *id;
+        }
+        let id = WeightId(self.weights.len());
+        same.push(id);
+        self.weights.push(Weight { name: name.into(), bytes, align: ALIGN, origin: origin.iter().map(ToString::to_string).collect() });
+        id
+    }
+
+    /// A constant tensor as it is.
+    pub fn constant(&mut self, name: &str, tensor: &Tensor, origin: &[Arc<str>]) -> View {
+        let id = self.weight(name, tensor.bytes().to_vec(), origin);
+        View::dense(Source::Weight(id), tensor.dtype, &tensor.shape)
+    }
+
+    /// Adds a kernel unless one with the same code exists.
+    pub fn kernel(&mut self, kernel: Kernel) -> KernelId {
+        let kernels = &mut self.kernels;
+        *self.by_code.entry(kernel.code_key()).or_insert_with(|| {
+            kernels.push(kernel);
+            KernelId(kernels.len() - 1)
+        })
+    }
+
+    /// Adds a step. What it reads follows from the arguments: every buffer among them but those in `writes`; a buffer
+    /// that is read and written is named in both lists by `also_reads`.
+    pub fn step(&mut self, kernel: Kernel, args: Vec<Arg>, tasks: u32, macs: u64, origin: &[Arc<str>], writes: &[&View], also_reads: &[&View]) {
+        let buffer = |v: &&View| match v.source {
+            Source::Buffer(b) => Some(b),
+            Source::Weight(_) => None,
+        };
+        let writes: Vec<BufferId> = writes.iter().filter_map(buffer).collect();
+        let mut reads: Vec<BufferId> = also_reads.iter().filter_map(buffer).collect();
+        for arg in &args {
+            if let Arg::Buffer(b, _) = arg
+                && !writes.contains(b)
+                && !reads.contains(b)
+            {
+                reads.push(*b);
+            }
+        }
+        let kernel = self.kernel(kernel);
+        let origin = origin.iter().map(ToString::to_string).collect();
+        self.steps.push(Step { kernel, args, tasks, origin, macs, reads, writes });
+    }
+}
+
+/// FNV-1a: only to find candidates for equality.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+impl NodeCx<'_> {
+    /// The view of input `i`; a constant is stored as it is.
+    pub fn input(&self, cx: &mut Cx, i: usize) -> View {
+        match &self.constants[i] {
+            Some(tensor) => cx.constant(&self.name, tensor, self.origin),
+            None => self.inputs[i].clone(),
+        }
+    }
+}
+
+/// Adds the parameter that points at `view`: an arena pointer or an absolute one.
+pub fn pointer(k: &mut kernel::K, name: &str, view: &View) -> kernel::V<kernel::I32> {
+    match view.source {
+        Source::Buffer(_) => k.arena(name),
+        Source::Weight(_) => k.weights(name),
+    }
+}

@@ -1,0 +1,133 @@
+//! Layouts: which buffers get a margin (a halo) that their producer keeps filled with the padding value, so that
+//! convolutions have no border branches; where a copy is needed instead; which outputs overwrite an input.
+
+use crate::LowerError;
+use crate::cx::{Cx, NodeCx};
+use crate::view::{Source, View, linear, reach};
+use crate::write::{fill, shuffle};
+use ir::algorithm::Access;
+use ir::pointwise::Literal;
+use ir::{Algorithm, Dim, Graph, Node, NodeId, ValueId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Elements before and after each dimension, and what they hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Halo {
+    pub before: Vec<usize>,
+    pub after: Vec<usize>,
+    pub value: Literal,
+}
+
+/// The values whose buffers have a halo.
+pub type Halos = HashMap<ValueId, Halo>;
+
+/// The accesses of an algorithm that read outside their operand and rely on a margin. Shuffles handle padding themselves.
+pub fn padded_accesses(algorithm: &Algorithm) -> Vec<&Access> {
+    let accesses = match algorithm {
+        Algorithm::Contract(c) => vec![&c.a, &c.b],
+        Algorithm::Window(w) => vec![&w.x],
+        _ => vec![],
+    };
+    accesses.into_iter().filter(|a| a.pad.is_some()).collect()
+}
+
+fn axes(algorithm: &Algorithm) -> &[Dim] {
+    match algorithm {
+        Algorithm::Contract(c) => &c.axes,
+        Algorithm::Window(w) => &w.axes,
+        _ => &[],
+    }
+}
+
+/// The margin an access needs; `None` when it stays inside.
+fn margin(access: &Access, shape: &[usize], axes: &[Dim]) -> Option<Halo> {
+    let (before, after) = reach(access, shape, axes);
+    let outside = before.iter().chain(&after).any(|n| *n > 0);
+    outside.then(|| Halo { before, after, value: access.pad.expect("a padded access") })
+}
+
+/// Chooses the values whose producer keeps a halo: computed by a node that can write with gaps, only used by nodes that
+/// can read with gaps, not a model output, and all padded uses agree on the value.
+pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algorithm>) -> Halos {
+    let mut wanted: HashMap<ValueId, Option<Halo>> = HashMap::new();
+    for output in &graph.outputs {
+        wanted.insert(output.value, None);
+    }
+    for id in order {
+        let node = graph.node(*id);
+        if let Algorithm::View = algorithms[id] {
+            wanted.insert(node.inputs[0], None);
+            wanted.insert(node.outputs[0], None);
+        }
+    }
+    for id in order {
+        let algorithm = &algorithms[id];
+        for access in padded_accesses(algorithm) {
+            let value = graph.node(*id).inputs[access.operand];
+            let shape = graph.ty(value).const_shape().expect("sizes are bound");
+            let Some(need) = margin(access, &shape, axes(algorithm)) else { continue };
+            let entry = wanted.entry(value).or_insert_with(|| Some(Halo { before: vec![0; shape.len()], after: vec![0; shape.len()], value: need.value }));
+            if let Some(halo) = entry
+                && halo.value == need.value
+            {
+                let widen = |a: &mut Vec<usize>, b: &[usize]| a.iter_mut().zip(b).for_each(|(a, b)| *a = (*a).max(*b));
+                widen(&mut halo.before, &need.before);
+                widen(&mut halo.after, &need.after);
+            }
+        }
+    }
+    wanted.into_iter().filter_map(|(v, h)| h.filter(|_| graph.producer(v).is_some()).map(|h| (v, h))).collect()
+}
+
+/// True when the operand of a padded access has a wide enough margin, or needs none.
+pub fn has_margin(halos: &Halos, graph: &Graph, value: ValueId, access: &Access, algorithm: &Algorithm) -> bool {
+    let shape = graph.ty(value).const_shape().expect("sizes are bound");
+    let Some(need) = margin(access, &shape, axes(algorithm)) else { return true };
+    halos.get(&value).is_some_and(|have| have.value == need.value && covers(&have.before, &need.before) && covers(&have.after, &need.after))
+}
+
+fn covers(have: &[usize], need: &[usize]) -> bool {
+    have.iter().zip(need).all(|(h, n)| h >= n)
+}
+
+/// A view of `shape` inside a new buffer with a margin, which a first step fills.
+fn with_halo(cx: &mut Cx, name: &str, dtype: ir::DType, shape: &[usize], halo: &Halo, origin: &[Arc<str>]) -> Result<View, LowerError> {
+    let outer: Vec<usize> = (0..shape.len()).map(|d| halo.before[d] + shape[d] + halo.after[d]).collect();
+    let whole = cx.temporary(name, dtype, &outer);
+    let offset = halo.before.iter().zip(&whole.strides).map(|(b, s)| *b as i64 * s).sum();
+    let view = View { shape: shape.to_vec(), offset, ..whole.clone() };
+    fill::halo(cx, &whole, &view, halo, origin)?;
+    Ok(view)
+}
+
+/// A copy of `input` with the margin that an access needs.
+pub fn padded_copy(cx: &mut Cx, input: &View, access: &Access, algorithm: &Algorithm, nx: &NodeCx) -> Result<View, LowerError> {
+    let halo = margin(access, &input.shape, axes(algorithm)).expect("the access needs a margin");
+    let view = with_halo(cx, &format!("{} padded", nx.name), input.dtype, &input.shape, &halo, nx.origin)?;
+    shuffle::copy(cx, input, &view, nx.origin)?;
+    Ok(view)
+}
+
+/// Where a node's output goes: a dense buffer, or one with a halo.
+pub fn output_view(cx: &mut Cx, graph: &Graph, value: ValueId, halo: Option<&Halo>, origin: &[Arc<str>]) -> Result<View, LowerError> {
+    let v = graph.value(value);
+    let shape = v.ty.const_shape().expect("sizes are bound");
+    match halo {
+        Some(halo) => with_halo(cx, &v.name, v.ty.dtype, &shape, halo, origin),
+        None => Ok(cx.temporary(&v.name, v.ty.dtype, &shape)),
+    }
+}
+
+/// The input that a map's output may overwrite: it dies here, has the output's size and is read at the position that
+/// is written, and no other operand shares its buffer.
+pub fn in_place(algorithm: &Algorithm, nx: &NodeCx, node: &Node, dies: impl Fn(&ValueId) -> bool) -> Option<usize> {
+    let Algorithm::Map(map) = algorithm else { return None };
+    let position = |i: usize| linear(&nx.inputs[i], &map.operands[i].index, map.axes.len());
+    (0..nx.inputs.len()).find(|i| {
+        let view = &nx.inputs[*i];
+        let fits = nx.constants[*i].is_none() && view.is_dense() && view.shape == nx.output.shape && view.dtype.bytes() == nx.output.dtype.bytes();
+        let alone = (0..nx.inputs.len()).all(|j| j == *i || nx.inputs[j].source != view.source || position(j) == position(*i));
+        fits && alone && matches!(view.source, Source::Buffer(_)) && dies(&node.inputs[*i])
+    })
+}

@@ -1,0 +1,31 @@
+//! Lowers a graph to a plan: chooses layouts and schedules, writes kernels, packs weights, places buffers. It reads no
+//! model files and writes no wasm; how a kernel becomes bytes is `kernel`'s business, how a plan becomes a file `link`'s.
+
+pub mod cx;
+mod driver;
+pub mod lanes;
+pub mod layout;
+pub mod memory;
+pub mod plan;
+pub mod pointwise;
+pub mod print;
+pub mod schedule;
+pub mod view;
+mod write;
+
+pub use cx::Options;
+pub use driver::lower;
+pub use plan::Plan;
+
+/// Why a graph cannot be lowered. Each names the layer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LowerError {
+    #[error("{layer}: the size {dim} is free; bind it, e.g. --dim {symbol}=1")]
+    FreeSize { layer: String, dim: String, symbol: String },
+    #[error("{layer}: {what} is not supported")]
+    Unsupported { layer: String, what: String },
+    #[error("the model needs {bytes} bytes of {what}; a 32-bit memory holds at most {limit}")]
+    TooLarge { what: &'static str, bytes: u64, limit: u64 },
+    #[error("compiler bug in {layer}: {what}")]
+    Bug { layer: String, what: String },
+}

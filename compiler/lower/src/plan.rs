@@ -1,0 +1,100 @@
+//! The plan: kernels, the steps that call them, the buffers and weights they touch. Not yet addresses in a file: that is the linker's.
+
+use std::ops::Range;
+
+/// Everything the linker needs to know about a compiled model.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub model: String,
+    pub kernels: Vec<kernel::Kernel>,
+    pub steps: Vec<Step>,
+    /// Tensors of the arena, placed.
+    pub buffers: Vec<Buffer>,
+    /// Constant bytes in the order in which they lie in memory.
+    pub weights: Vec<Weight>,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    /// Size of the arena in bytes, and the largest sum of bytes live at one step.
+    pub arena_bytes: u32,
+    pub live_bytes: u32,
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub usize);
+    )*};
+}
+ids!(
+    /// Index into [`Plan::kernels`].
+    KernelId,
+    /// Index into [`Plan::buffers`].
+    BufferId,
+    /// Index into [`Plan::weights`].
+    WeightId
+);
+
+/// `tasks` calls of one kernel with one argument record.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub kernel: KernelId,
+    /// One per parameter of the kernel, in order; the kinds agree with the kernel's `ParamKind`s.
+    pub args: Vec<Arg>,
+    /// Row blocks: the kernel is called with task = 0..tasks.
+    pub tasks: u32,
+    /// Layer names, as PyTorch named them.
+    pub origin: Vec<String>,
+    /// Multiply-accumulate operations.
+    pub macs: u64,
+    /// Buffers that the step reads and writes: what the memory checker replays.
+    pub reads: Vec<BufferId>,
+    pub writes: Vec<BufferId>,
+}
+
+/// Value of a kernel parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arg {
+    /// Byte offset into a buffer; becomes an offset from the arena's base.
+    Buffer(BufferId, u32),
+    /// Byte offset into a weight; becomes an absolute address.
+    Weight(WeightId, u32),
+    Scalar(i32),
+}
+
+/// A piece of the arena.
+#[derive(Debug, Clone)]
+pub struct Buffer {
+    pub name: String,
+    pub bytes: u32,
+    /// Power of two.
+    pub align: u32,
+    /// Steps during which the contents matter: first writer to last reader, inclusive start, exclusive end.
+    pub live: Range<usize>,
+    /// Byte offset in the arena.
+    pub offset: u32,
+}
+
+/// Constant bytes, in the order in which the kernels read them.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    pub name: String,
+    pub bytes: Vec<u8>,
+    /// Power of two.
+    pub align: u32,
+    /// Layer names.
+    pub origin: Vec<String>,
+}
+
+/// A model input or output.
+#[derive(Debug, Clone)]
+pub struct Port {
+    pub name: String,
+    /// Short name of the element type: `f32`, `i64`, ….
+    pub dtype: String,
+    pub shape: Vec<u64>,
+    pub buffer: BufferId,
+    /// Byte offset of the first element in the buffer; the elements are dense.
+    pub offset: u32,
+    pub bytes: u32,
+}

@@ -1,0 +1,129 @@
+//! Schedules of contractions: register tile and loop structure, chosen by predicted time. Data and arithmetic only; the
+//! kernels are written elsewhere.
+//!
+//! A tile of `rows` × `vectors` (of four columns) keeps its sums in registers while it walks along K. V8 on x64 has 15
+//! usable vector registers: sums + one row of B + one element of A must fit.
+
+/// Cycles per step of K that one tile needs, relative to a machine that starts two multiply-adds per cycle.
+fn cycles_per_k(rows: usize, vectors: usize, relaxed: bool) -> f64 {
+    let compute = (rows * vectors) as f64 / 2.0;
+    let loads = (rows + vectors) as f64 / 2.0;
+    // The sums of consecutive steps depend on each other: an add (or a fused multiply-add) must finish first.
+    let latency = if relaxed { 4.0 } else { 2.6 };
+    let spills = if rows * vectors + vectors + 1 > REGISTERS { 1.9 } else { 1.0 };
+    compute.max(loads).max(latency) * spills
+}
+
+/// Vector registers that V8 hands out on x64.
+const REGISTERS: usize = 15;
+
+/// Cycles around the K loop: pointers, zeroing, epilogue and stores.
+fn cycles_per_tile(rows: usize, vectors: usize) -> f64 {
+    12.0 + 2.5 * (rows * vectors) as f64
+}
+
+/// Register tiles that are considered: rows, vectors of four columns.
+const TILES: &[(usize, usize)] = &[(12, 1), (8, 1), (6, 1), (4, 1), (5, 2), (4, 2), (3, 2), (2, 2), (3, 3), (2, 3), (2, 4), (1, 4), (1, 2), (1, 1)];
+/// The same with fused multiply-adds, whose longer latency wants more sums in flight.
+const RELAXED_TILES: &[(usize, usize)] = &[(12, 1), (8, 1), (6, 1), (6, 2), (5, 2), (4, 2), (3, 2), (2, 2), (3, 3), (2, 3), (2, 4), (1, 4), (1, 2), (1, 1)];
+
+/// How the rows of a contraction are cut: `count` tiles of `rows` each, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Run {
+    pub rows: usize,
+    pub count: usize,
+}
+
+/// How one contraction is computed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// Largest number of rows in a tile, and vectors of four columns.
+    pub rows: usize,
+    pub vectors: usize,
+    /// The row axes are treated as one (positions computed per row) instead of tiling the innermost only.
+    pub flat: bool,
+    /// Tiles over the rows (of the innermost axis, or of all).
+    pub runs: Vec<Run>,
+    /// Predicted cycles, for comparison only.
+    pub cycles: f64,
+}
+
+/// Cuts `total` rows into tiles of `rows` and `rows − 1` where that is exact, else into full tiles and one remainder.
+pub fn cut(total: usize, rows: usize) -> Vec<Run> {
+    let tiles = total.div_ceil(rows);
+    let short = tiles * rows - total;
+    let runs = if rows > 1 && short <= tiles {
+        vec![Run { rows, count: tiles - short }, Run { rows: rows - 1, count: short }]
+    } else {
+        vec![Run { rows, count: total / rows }, Run { rows: total % rows, count: 1 }]
+    };
+    runs.into_iter().filter(|r| r.count > 0 && r.rows > 0).collect()
+}
+
+/// Chooses the cheapest schedule for `outer` × `inner` rows, `columns` columns and sums of length `depth`.
+/// `joint` tells that outer and inner rows have one uniform stride for every operand, so that they are one axis anyway.
+pub fn choose(outer: usize, inner: usize, columns: usize, depth: usize, relaxed: bool) -> Schedule {
+    let tiles = if relaxed { RELAXED_TILES } else { TILES };
+    let mut best: Option<Schedule> = None;
+    for &(rows, vectors) in tiles {
+        for flat in [false, true] {
+            if flat && outer == 1 {
+                continue;
+            }
+            let (repeat, total) = if flat { (1, outer * inner) } else { (outer, inner) };
+            if rows > total && rows > 1 && tiles.iter().any(|(r, v)| *r == total && *v == vectors) {
+                continue;
+            }
+            let runs = cut(total, rows.min(total.max(1)));
+            let panels = [(vectors, columns / (4 * vectors)), ((columns % (4 * vectors)).div_ceil(4), 1)];
+            let mut cycles = 0.0;
+            for run in &runs {
+                for (v, count) in panels.iter().filter(|(v, count)| *v > 0 && *count > 0) {
+                    // Positions of the rows of a flat tile are computed with a division each.
+                    let extra = if flat { 6.0 * run.rows as f64 } else { 0.0 };
+                    let tile = depth as f64 * cycles_per_k(run.rows, *v, relaxed) + cycles_per_tile(run.rows, *v) + extra;
+                    cycles += tile * (repeat * run.count * count) as f64;
+                }
+            }
+            if best.as_ref().is_none_or(|b| cycles < b.cycles) {
+                best = Some(Schedule { rows, vectors, flat, runs, cycles });
+            }
+        }
+    }
+    best.expect("the tables are not empty")
+}
+
+/// How a contraction is cut into tasks: blocks of row units × blocks of column panels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocks {
+    pub units_per_task: usize,
+    pub row_blocks: usize,
+    pub panels_per_task: usize,
+    pub column_blocks: usize,
+}
+
+/// Bytes of A that one task should walk through: they are read once per panel and should stay in the second-level cache.
+const A_BLOCK: u64 = 512 << 10;
+
+/// Splits `units` × `panels` into about `tasks` tasks with the least traffic: every row block reads all of its B, every
+/// column block all of its A.
+pub fn blocks(units: usize, panels: usize, tasks: u64, a_bytes: u64, b_bytes: u64) -> Blocks {
+    let mut best: Option<(u64, Blocks)> = None;
+    let tasks = tasks.clamp(1, (units * panels).max(1) as u64) as usize;
+    for row_blocks in 1..=units.min(4 * tasks) {
+        let units_per_task = units.div_ceil(row_blocks);
+        if units.div_ceil(units_per_task) != row_blocks {
+            continue;
+        }
+        let column_blocks = tasks.div_ceil(row_blocks).clamp(1, panels.max(1));
+        let panels_per_task = panels.max(1).div_ceil(column_blocks);
+        let column_blocks = panels.max(1).div_ceil(panels_per_task);
+        let rereads = if a_bytes / row_blocks as u64 > A_BLOCK { panels as u64 } else { column_blocks as u64 };
+        let shortage = (tasks as u64).saturating_sub((row_blocks * column_blocks) as u64);
+        let traffic = b_bytes * row_blocks as u64 + a_bytes * rereads + shortage * (a_bytes + b_bytes);
+        if best.is_none_or(|(t, _)| traffic < t) {
+            best = Some((traffic, Blocks { units_per_task, row_blocks, panels_per_task, column_blocks }));
+        }
+    }
+    best.map_or(Blocks { units_per_task: units.max(1), row_blocks: 1, panels_per_task: panels.max(1), column_blocks: 1 }, |(_, b)| b)
+}

@@ -1,0 +1,259 @@
+//! Writes [`ir::algorithm::Contract`]: matrix products and convolutions as one register-tiled loop nest over packed B.
+//!
+//! Axes fall into four classes. *Batch* axes index A, B and the output; *rows* A and the output; *columns* B and the
+//! output; *depth* axes A and B. B lies in panels of a few columns, depth-major. The loops of one task are
+//! `panel → row unit → tile → depth`, with the tile's sums in registers and the epilogue before the store.
+
+pub(super) mod nest;
+mod tile;
+
+use super::pack;
+use crate::LowerError;
+use crate::cx::{Cx, NodeCx, pointer};
+use crate::plan::Arg;
+use crate::schedule::{self, Schedule};
+use crate::view::{Source, View, linear};
+use crate::{lanes, pointwise};
+use ir::DType;
+use ir::algorithm::Contract;
+use kernel::{I32, K, V};
+use nest::Nest;
+use tile::Tile;
+
+pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerError> {
+    let a = nx.input(cx, contract.a.operand);
+    let b_operand = contract.b.operand;
+    let unsupported = |what: String| Err(LowerError::Unsupported { layer: nx.name.clone(), what });
+    if a.dtype != DType::F32 {
+        return unsupported(format!("a product of {} elements", a.dtype));
+    }
+    let extras: Vec<View> = contract.epilogue.operands.iter().map(|e| nx.input(cx, e.operand)).collect();
+    let types: Vec<DType> = std::iter::once(DType::F32).chain(extras.iter().map(|v| v.dtype)).collect();
+    if let Err(what) = pointwise::supported(&contract.epilogue.body, &types) {
+        return unsupported(what);
+    }
+    if nx.output.elements() == 0 {
+        return Ok(());
+    }
+    let n = contract.axes.len();
+    let mut linears = vec![linear(&a, &contract.a.index, n), linear(&nx.output, &contract.out, n)];
+    linears.extend(contract.epilogue.operands.iter().zip(&extras).map(|(e, v)| linear(v, &e.index, n)));
+    let b_view = &nx.inputs[b_operand];
+    let b = linear(b_view, &contract.b.index, n);
+    let sizes: Vec<i64> = [&a, &nx.output].into_iter().chain(&extras).map(|v| v.dtype.bytes() as i64).collect();
+    let nest = Nest::new(contract, &linears, &sizes, &b);
+    let schedule = schedule::choose(nest.outer_rows(), nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed);
+    let panels = pack::Panels { columns: nest.columns(), depth: nest.depth(), vectors: schedule.vectors };
+    let packed = match &nx.constants[b_operand] {
+        Some(tensor) => {
+            let bytes = pack::constant(tensor, &b, &nest, &panels);
+            let id = cx.weight(&nx.name, bytes, nx.origin);
+            View::dense(Source::Weight(id), DType::F32, &[0])
+        }
+        None => pack::at_run_time(cx, nx, b_view, &b, &nest, &panels)?,
+    };
+
+    let writer = Writer { nest: &nest, schedule: &schedule, panels: &panels, relaxed: cx.options.relaxed, extras: &extras, types: &types, out_type: nx.output.dtype, contract };
+    let units = if schedule.flat { schedule.runs.iter().map(|r| r.count).sum() } else { nest.outer_rows() };
+    let macs = nest.macs();
+    let per_batch = macs / nest.batches() as u64;
+    let a_bytes = (nest.rows() * nest.depth()) as u64 * 4;
+    let blocks = schedule::blocks(units, panels.full() + usize::from(panels.tail() > 0), per_batch.div_ceil(cx.options.macs_per_task), a_bytes, panels.bytes() as u64);
+    let kernel = writer.kernel(units, &blocks, &a, &packed, nx);
+    let mut args = vec![a.arg_at(linears[0].base), packed.arg_at(0), nx.output.arg_at(linears[1].base)];
+    args.extend(extras.iter().zip(&linears[2..]).map(|(v, l)| v.arg_at(l.base)));
+    let tasks = (nest.batches() * blocks.row_blocks * blocks.column_blocks) as u32;
+    let also: Vec<&View> = std::iter::once(&a).chain(&extras).filter(|v| v.source == nx.output.source).collect();
+    debug_assert!(args.iter().all(|a| !matches!(a, Arg::Weight(w, _) if w.0 == usize::MAX)));
+    cx.step(kernel, args, tasks, macs, nx.origin, &[&nx.output], &also);
+    Ok(())
+}
+
+/// The parameters of one kernel while it is written.
+struct Writer<'a> {
+    nest: &'a Nest,
+    schedule: &'a Schedule,
+    panels: &'a pack::Panels,
+    relaxed: bool,
+    extras: &'a [View],
+    types: &'a [DType],
+    out_type: DType,
+    contract: &'a Contract,
+}
+
+/// Pointers to the operands: A, the output, the epilogue's operands; and B.
+#[derive(Clone)]
+struct Pointers {
+    at: Vec<V<I32>>,
+    b: V<I32>,
+}
+
+impl Writer<'_> {
+    fn kernel(&self, units: usize, blocks: &schedule::Blocks, a: &View, b: &View, nx: &NodeCx) -> kernel::Kernel {
+        let fused = if self.contract.epilogue.body.is_identity() { String::new() } else { format!("_{}", self.contract.epilogue.body.steps.last().map_or("", |s| s.f.name())) };
+        let relaxed = if self.relaxed { "relaxed" } else { "simd" };
+        let mut k = K::new(format!("contract_f32_m{}n{}{fused}_{relaxed}", self.schedule.rows, 4 * self.schedule.vectors));
+        let k = &mut k;
+        let pa = pointer(k, "a", a);
+        let pb = pointer(k, "b", b);
+        let mut at = vec![pa, pointer(k, "out", &nx.output)];
+        for (i, extra) in self.extras.iter().enumerate() {
+            at.push(pointer(k, &format!("extra{i}"), extra));
+        }
+        let mut p = Pointers { at, b: pb };
+
+        // task = (batch · row_blocks + row block) · column_blocks + column block
+        let mut rest = k.task();
+        let mut column_block = None;
+        if blocks.column_blocks > 1 {
+            column_block = Some(k.let_("column_block", kernel::i32_rem_u(rest, blocks.column_blocks as i32)));
+            rest = k.let_("rest", kernel::i32_div_u(rest, blocks.column_blocks as i32));
+        }
+        let mut row_block = None;
+        if self.nest.batches() > 1 {
+            row_block = (blocks.row_blocks > 1).then(|| k.let_("row_block", kernel::i32_rem_u(rest, blocks.row_blocks as i32)));
+            let batch = if blocks.row_blocks > 1 { k.let_("batch", kernel::i32_div_u(rest, blocks.row_blocks as i32)) } else { rest };
+            p = self.batch_pointers(k, &p, batch);
+        } else if blocks.row_blocks > 1 {
+            row_block = Some(rest);
+        }
+        let range = |k: &mut K, name: &str, block: Option<V<I32>>, per: usize, total: usize| match block {
+            None => (kernel::E::from(0), kernel::E::from(total)),
+            Some(block) => {
+                let start = k.let_(&format!("{name}_start"), block * per as i32);
+                let end = start + per as i32;
+                let end = if total % per == 0 { k.let_(&format!("{name}_end"), end) } else { min(k, &format!("{name}_end"), end, total) };
+                (start.get(), end.get())
+            }
+        };
+        let (u0, u1) = range(k, "unit", row_block, blocks.units_per_task, units);
+        let full = self.panels.full();
+        let (p0, p1) = match column_block {
+            None => (kernel::E::from(0), kernel::E::from(full)),
+            Some(block) => {
+                let start = k.let_("panel_start", block * blocks.panels_per_task as i32);
+                let end = min(k, "panel_end", start + blocks.panels_per_task as i32, full);
+                (start.get(), end.get())
+            }
+        };
+        if full > 0 {
+            let body = |k: &mut K, panel: kernel::E<I32>| {
+                let q = self.panel_pointers(k, &p, panel);
+                self.rows(k, &q, u0.clone(), u1.clone(), self.schedule.vectors, 4);
+            };
+            if full == 1 && column_block.is_none() { body(k, 0.into()) } else { k.for_("panel", p0, p1, 1, |k, panel| body(k, panel.into())) }
+        }
+        if self.panels.tail() > 0 {
+            let tail = |k: &mut K| {
+                let q = self.panel_pointers(k, &p, full.into());
+                let columns = self.panels.tail();
+                self.rows(k, &q, u0.clone(), u1.clone(), columns.div_ceil(4), (columns - 1) % 4 + 1);
+            };
+            match column_block {
+                None => tail(k),
+                Some(block) => k.if_(kernel::i32_eq(block, blocks.column_blocks as i32 - 1), tail),
+            }
+        }
+        std::mem::replace(k, K::new("")).finish()
+    }
+
+    /// How the columns of an operand lie in memory, and bytes from one vector of columns to the next.
+    fn pattern(&self, operand: usize) -> (lanes::Pattern, u32) {
+        let dtype = if operand == 1 { self.out_type } else { self.extras[operand - 2].dtype };
+        tile::pattern(self.nest.column_stride(operand), dtype)
+    }
+
+    fn batch_pointers(&self, k: &mut K, p: &Pointers, batch: V<I32>) -> Pointers {
+        let coordinates = nest::coordinates(k, self.nest.batch.iter().map(|a| a.extent), batch.get());
+        let at = p.at.iter().enumerate().map(|(i, base)| {
+            let strides = self.nest.batch.iter().map(|axis| axis.at[i]);
+            let e = nest::offset(&coordinates, strides, base.get());
+            k.let_("batch_ptr", e)
+        });
+        let at = at.collect();
+        // Equal panels follow each other; a batch axis that B does not have repeats them.
+        let mut stride = self.panels.bytes() as i64;
+        let mut strides = vec![0; self.nest.batch.len()];
+        for (s, axis) in strides.iter_mut().zip(&self.nest.batch).rev() {
+            if axis.b != 0 {
+                *s = stride;
+                stride *= axis.extent as i64;
+            }
+        }
+        let e = nest::offset(&coordinates, strides.into_iter(), p.b.get());
+        Pointers { at, b: k.let_("batch_b", e) }
+    }
+
+    /// Moves the pointers of the operands that have columns to a panel.
+    fn panel_pointers(&self, k: &mut K, p: &Pointers, panel: kernel::E<I32>) -> Pointers {
+        let width = 4 * self.schedule.vectors as i64;
+        let at = p.at.iter().enumerate().map(|(i, base)| match self.nest.column_stride(i) {
+            0 => *base,
+            s => k.let_("panel_ptr", *base + panel.clone() * (s * width) as i32),
+        });
+        let at = at.collect();
+        Pointers { at, b: k.let_("panel_b", p.b + panel * (self.panels.depth as i64 * width * 4) as i32) }
+    }
+
+    /// All tiles of row units `u0..u1` for one panel.
+    fn rows(&self, k: &mut K, p: &Pointers, u0: kernel::E<I32>, u1: kernel::E<I32>, vectors: usize, last_lanes: usize) {
+        if self.schedule.flat {
+            // Units are tiles; a row's position is computed from its number.
+            let (mut first_tile, mut first_row) = (0usize, 0usize);
+            let last = self.schedule.runs.len() - 1;
+            for (i, run) in self.schedule.runs.iter().enumerate() {
+                let start = if i == 0 { u0.clone() } else { max(k, "tile_start", u0.clone(), first_tile) };
+                let end = if i == last { u1.clone() } else { min(k, "tile_end", u1.clone(), first_tile + run.count).get() };
+                let bias = first_row as i32 - (first_tile * run.rows) as i32;
+                k.for_("tile", start, end, 1, |k, t| {
+                    let row = k.let_("row", t * run.rows as i32 + bias);
+                    Tile { writer: self, rows: run.rows, vectors, last_lanes }.flat(k, p, row);
+                });
+                first_tile += run.count;
+                first_row += run.count * run.rows;
+            }
+            return;
+        }
+        let unit_body = |k: &mut K, unit: kernel::E<I32>| {
+            let p = self.unit_pointers(k, p, unit);
+            let mut first_row = 0usize;
+            for run in &self.schedule.runs {
+                let tile = Tile { writer: self, rows: run.rows, vectors, last_lanes };
+                if run.count == 1 {
+                    tile.uniform(k, &p, kernel::E::from(first_row));
+                } else {
+                    k.for_("row", first_row, first_row + run.count * run.rows, run.rows as u32, |k, row| tile.uniform(k, &p, row.into()));
+                }
+                first_row += run.count * run.rows;
+            }
+        };
+        if self.nest.outer_rows() == 1 { unit_body(k, 0.into()) } else { k.for_("unit", u0, u1, 1, |k, u| unit_body(k, u.into())) }
+    }
+
+    fn unit_pointers(&self, k: &mut K, p: &Pointers, unit: kernel::E<I32>) -> Pointers {
+        let outer = self.nest.outer();
+        if outer.is_empty() {
+            return p.clone();
+        }
+        let coordinates = nest::coordinates(k, outer.iter().map(|a| a.extent), unit);
+        let at = p.at.iter().enumerate().map(|(i, base)| {
+            let strides: Vec<i64> = outer.iter().map(|axis| axis.at[i]).collect();
+            if strides.iter().all(|s| *s == 0) {
+                return *base;
+            }
+            let e = nest::offset(&coordinates, strides.into_iter(), base.get());
+            k.let_("unit_ptr", e)
+        });
+        Pointers { at: at.collect(), b: p.b }
+    }
+}
+
+fn min(k: &mut K, name: &str, a: kernel::E<I32>, b: usize) -> V<I32> {
+    let a = k.in_local(name, a);
+    k.let_(name, kernel::select::<I32>(a, b as i32, kernel::i32_lt_u(a, b as i32)))
+}
+
+fn max(k: &mut K, name: &str, a: kernel::E<I32>, b: usize) -> kernel::E<I32> {
+    let a = k.in_local(name, a);
+    k.let_(name, kernel::select::<I32>(a, b as i32, kernel::i32_gt_u(a, b as i32))).get()
+}

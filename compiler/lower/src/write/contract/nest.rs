@@ -1,0 +1,167 @@
+//! The loop nest of a contraction in terms of strides: axes by class, adjacent ones merged where every operand allows.
+
+use crate::view::Linear;
+use ir::algorithm::Contract;
+use kernel::{E, I32, K};
+
+/// One loop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoopAxis {
+    pub extent: usize,
+    /// Strides of A, the output, and the epilogue's operands, in bytes.
+    pub at: Vec<i64>,
+    /// Stride of (unpacked) B, in elements.
+    pub b: i64,
+}
+
+impl LoopAxis {
+    /// True when `self` around `inner` is one longer loop for the operands `at` (and for B, if asked).
+    fn merges(&self, inner: &LoopAxis, with_b: bool) -> bool {
+        let fits = |outer: i64, i: i64| outer == i * inner.extent as i64;
+        self.at.iter().zip(&inner.at).all(|(o, i)| fits(*o, *i)) && (!with_b || fits(self.b, inner.b))
+    }
+}
+
+/// Axes by class, outermost first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nest {
+    pub batch: Vec<LoopAxis>,
+    /// Rows; at least one axis.
+    pub rows: Vec<LoopAxis>,
+    /// Columns, as one axis of the output and the epilogue's operands; in B they are `columns_in_b`.
+    column: LoopAxis,
+    pub columns_in_b: Vec<(usize, i64)>,
+    /// Depth as A sees it, merged; in B it is `depth_in_b`, in the same order.
+    pub depth_in_a: Vec<(usize, i64)>,
+    pub depth_in_b: Vec<(usize, i64)>,
+}
+
+impl Nest {
+    /// `linears` and bytes per element (`sizes`): of A, the output, the epilogue's operands.
+    pub fn new(contract: &Contract, linears: &[Linear], sizes: &[i64], b: &Linear) -> Nest {
+        let uses = |index: &[ir::algorithm::Affine], axis: usize| index.iter().any(|i| i.terms.iter().any(|(a, c)| *a == axis && *c != 0));
+        let mut nest = Nest {
+            batch: vec![],
+            rows: vec![],
+            column: LoopAxis { extent: 1, at: vec![0; linears.len()], b: 0 },
+            columns_in_b: vec![],
+            depth_in_a: vec![],
+            depth_in_b: vec![],
+        };
+        let mut columns = vec![];
+        for (axis, extent) in contract.axes.iter().enumerate() {
+            let extent = extent.as_const().expect("bound size") as usize;
+            if extent == 1 {
+                continue;
+            }
+            let l = LoopAxis { extent, at: linears.iter().zip(sizes).map(|(l, s)| l.strides[axis] * s).collect(), b: b.strides[axis] };
+            match (uses(&contract.out, axis), uses(&contract.a.index, axis), uses(&contract.b.index, axis)) {
+                (true, true, true) => nest.batch.push(l),
+                (true, false, true) => columns.push(l),
+                (true, _, false) => nest.rows.push(l),
+                (false, _, _) => {
+                    nest.depth_in_b.push((extent, l.b));
+                    match nest.depth_in_a.last_mut() {
+                        Some((e, s)) if *s == l.at[0] * extent as i64 => (*e, *s) = (*e * extent, l.at[0]),
+                        _ => nest.depth_in_a.push((extent, l.at[0])),
+                    }
+                }
+            }
+        }
+        nest.batch = merge(nest.batch, true);
+        nest.rows = merge(nest.rows, false);
+        if nest.rows.is_empty() {
+            nest.rows.push(LoopAxis { extent: 1, at: vec![0; linears.len()], b: 0 });
+        }
+        // Columns that are no single axis of the output: all but the innermost become batches.
+        nest.columns_in_b = columns.iter().map(|c| (c.extent, c.b)).collect();
+        let mut columns = merge(columns, false);
+        if let Some(inner) = columns.pop() {
+            if !columns.is_empty() {
+                nest.columns_in_b = vec![(inner.extent, inner.b)];
+            }
+            nest.column = inner;
+        }
+        nest.batch.extend(columns);
+        nest
+    }
+
+    pub fn batches(&self) -> usize {
+        self.batch.iter().map(|a| a.extent).product()
+    }
+    pub fn columns(&self) -> usize {
+        self.column.extent
+    }
+    pub fn depth(&self) -> usize {
+        self.depth_in_b.iter().map(|(e, _)| e).product()
+    }
+    /// Row axes around the innermost one.
+    pub fn outer(&self) -> &[LoopAxis] {
+        &self.rows[..self.rows.len() - 1]
+    }
+    pub fn outer_rows(&self) -> usize {
+        self.outer().iter().map(|a| a.extent).product()
+    }
+    pub fn inner_rows(&self) -> usize {
+        self.rows[self.rows.len() - 1].extent
+    }
+    pub fn rows(&self) -> usize {
+        self.outer_rows() * self.inner_rows()
+    }
+    pub fn macs(&self) -> u64 {
+        (self.batches() * self.rows() * self.columns()) as u64 * self.depth() as u64
+    }
+    /// Stride of an operand along the columns.
+    pub fn column_stride(&self, operand: usize) -> i64 {
+        self.column.at[operand]
+    }
+    /// Stride of an operand along the innermost row axis.
+    pub fn inner_stride(&self, operand: usize) -> i64 {
+        self.rows[self.rows.len() - 1].at[operand]
+    }
+    /// The one stride of an operand along all rows, if they are equally far apart.
+    pub fn uniform_stride(&self, operand: usize) -> Option<i64> {
+        let uniform = self.rows.windows(2).all(|w| w[0].at[operand] == w[1].at[operand] * w[1].extent as i64);
+        uniform.then(|| self.inner_stride(operand))
+    }
+}
+
+fn merge(axes: Vec<LoopAxis>, with_b: bool) -> Vec<LoopAxis> {
+    let mut merged: Vec<LoopAxis> = vec![];
+    for axis in axes {
+        match merged.last_mut() {
+            Some(outer) if outer.merges(&axis, with_b) => *outer = LoopAxis { extent: outer.extent * axis.extent, ..axis },
+            _ => merged.push(axis),
+        }
+    }
+    merged
+}
+
+/// Splits a row-major number into one coordinate per extent, each in a local.
+pub fn coordinates(k: &mut K, extents: impl DoubleEndedIterator<Item = usize>, number: E<I32>) -> Vec<E<I32>> {
+    let mut out = vec![];
+    let mut rest = number;
+    let extents: Vec<usize> = extents.collect();
+    for (i, extent) in extents.iter().enumerate().rev() {
+        if i == 0 {
+            out.push(rest.clone());
+            break;
+        }
+        let number = k.in_local("number", rest);
+        let quotient = k.let_("quotient", kernel::i32_div_u(number, *extent as i32));
+        out.push(k.let_("coordinate", number - quotient * *extent as i32).get());
+        rest = quotient.get();
+    }
+    out.reverse();
+    out
+}
+
+/// `base + Σ coordinate · stride`, strides in bytes.
+pub fn offset(coordinates: &[E<I32>], strides: impl Iterator<Item = i64>, base: E<I32>) -> E<I32> {
+    coordinates.iter().zip(strides).filter(|(_, s)| *s != 0).fold(base, |sum, (c, s)| sum + c.clone() * s as i32)
+}
+
+/// Every position of a loop nest in row-major order, given extents and strides.
+pub fn positions(axes: &[(usize, i64)]) -> Vec<i64> {
+    axes.iter().fold(vec![0], |outer, (extent, stride)| outer.iter().flat_map(|o| (0..*extent as i64).map(move |i| o + i * stride)).collect())
+}

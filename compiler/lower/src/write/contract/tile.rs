@@ -1,0 +1,212 @@
+//! One register tile: zero the sums, walk along the depth, apply the epilogue, store. Sums run in the depth's order in
+//! one register each, so that every schedule gives the same bits.
+
+use super::{Pointers, Writer, nest};
+use crate::lanes::{self, Lanes, Pattern};
+use crate::pointwise;
+use ir::DType;
+use kernel::{E, F32x4, I32, K, V, f32x4_relaxed_madd, f32x4_splat, load, load_splat32};
+
+/// A tile of `rows` × `vectors`; the last vector holds `last_lanes` columns.
+pub struct Tile<'a> {
+    pub writer: &'a Writer<'a>,
+    pub rows: usize,
+    pub vectors: usize,
+    pub last_lanes: usize,
+}
+
+/// Addresses of the rows of one operand: equally far apart, or one pointer each. Strides in bytes.
+enum Rows {
+    Uniform { base: V<I32>, stride: i64 },
+    Each(Vec<V<I32>>),
+}
+
+impl Rows {
+    fn at(&self, row: usize) -> (V<I32>, u32) {
+        match self {
+            Rows::Uniform { base, stride } => (*base, (row as i64 * stride) as u32),
+            Rows::Each(pointers) => (pointers[row], 0),
+        }
+    }
+
+    fn same_for_all(&self) -> bool {
+        matches!(self, Rows::Uniform { stride: 0, .. })
+    }
+
+    /// Copies of the pointers that a loop may move.
+    fn moving(&self, k: &mut K) -> Rows {
+        match self {
+            Rows::Uniform { base, stride } => Rows::Uniform { base: k.let_("a_ptr", *base), stride: *stride },
+            Rows::Each(pointers) => Rows::Each(pointers.iter().map(|p| k.let_("a_ptr", *p)).collect()),
+        }
+    }
+
+    fn advance(&self, k: &mut K, bytes: i64) {
+        if bytes == 0 {
+            return;
+        }
+        match self {
+            Rows::Uniform { base, .. } => k.set(*base, *base + bytes as i32),
+            Rows::Each(pointers) => pointers.iter().for_each(|p| k.set(*p, *p + bytes as i32)),
+        }
+    }
+}
+
+/// Longest stretch of depth that is written out without a loop.
+const UNROLL_LIMIT: usize = 36;
+/// Steps of depth per iteration of a longer loop.
+const UNROLL: usize = 4;
+
+type Sums = Vec<Vec<V<F32x4>>>;
+
+impl Tile<'_> {
+    /// A tile whose rows follow each other along the innermost row axis, from `row` on.
+    pub fn uniform(&self, k: &mut K, p: &Pointers, row: E<I32>) {
+        let nest = self.writer.nest;
+        self.write(k, p.b, &|k, i| {
+            let stride = nest.inner_stride(i);
+            let base = if stride == 0 { p.at[i] } else { k.in_local("tile_ptr", p.at[i] + row.clone() * stride as i32) };
+            Rows::Uniform { base, stride }
+        });
+    }
+
+    /// A tile of the rows from number `row` on, over all row axes.
+    pub fn flat(&self, k: &mut K, p: &Pointers, row: V<I32>) {
+        let nest = self.writer.nest;
+        self.write(k, p.b, &|k, i| {
+            if let Some(stride) = nest.uniform_stride(i) {
+                let base = if stride == 0 { p.at[i] } else { k.in_local("tile_ptr", p.at[i] + row * stride as i32) };
+                return Rows::Uniform { base, stride };
+            }
+            let each = (0..self.rows).map(|r| {
+                let coordinates = nest::coordinates(k, nest.rows.iter().map(|a| a.extent), row + r as i32);
+                let position = nest::offset(&coordinates, nest.rows.iter().map(|a| a.at[i]), p.at[i].get());
+                k.let_("row_ptr", position)
+            });
+            Rows::Each(each.collect())
+        });
+    }
+
+    fn write(&self, k: &mut K, b: V<I32>, rows: &dyn Fn(&mut K, usize) -> Rows) {
+        let a = rows(k, 0);
+        let sums: Sums = (0..self.rows).map(|_| (0..self.vectors).map(|_| k.local("sum")).collect()).collect();
+        for sum in sums.iter().flatten() {
+            k.set(*sum, f32x4_splat(0.0f32));
+        }
+        let axes = &self.writer.nest.depth_in_a;
+        if length(axes) <= UNROLL_LIMIT {
+            self.steps(k, &sums, &a, b, 0, &nest::positions(axes));
+        } else {
+            let a = a.moving(k);
+            self.depth(k, &sums, &a, b, axes);
+        }
+        self.finish(k, &sums, rows);
+    }
+
+    /// Bytes of one panel row: one step of depth.
+    fn step_bytes(&self) -> usize {
+        16 * self.vectors
+    }
+
+    /// Loops over the depth axes, outermost first. Returns by how many bytes A's pointers were moved.
+    fn depth(&self, k: &mut K, sums: &Sums, a: &Rows, b: V<I32>, axes: &[(usize, i64)]) -> i64 {
+        if length(axes) <= UNROLL_LIMIT {
+            self.steps(k, sums, a, b, 0, &nest::positions(axes));
+            return 0;
+        }
+        let (extent, stride) = axes[0];
+        if axes.len() > 1 {
+            let per_step = length(&axes[1..]) * self.step_bytes();
+            k.for_("b_outer", b, b + (extent * per_step) as i32, per_step as u32, |k, b| {
+                let moved = self.depth(k, sums, a, b, &axes[1..]);
+                a.advance(k, stride - moved);
+            });
+            return extent as i64 * stride;
+        }
+        let main = extent / UNROLL * UNROLL;
+        let step = UNROLL * self.step_bytes();
+        k.for_("b_ptr", b, b + (main * self.step_bytes()) as i32, step as u32, |k, b| {
+            self.steps(k, sums, a, b, 0, &nest::positions(&[(UNROLL, stride)]));
+            a.advance(k, UNROLL as i64 * stride);
+        });
+        self.steps(k, sums, a, b, main, &nest::positions(&[(extent - main, stride)]));
+        main as i64 * stride
+    }
+
+    /// Steps of depth without a loop: A at `positions` (bytes), B from its row number `first` on.
+    fn steps(&self, k: &mut K, sums: &Sums, a: &Rows, b: V<I32>, first: usize, positions: &[i64]) {
+        for (i, position) in positions.iter().enumerate() {
+            let at = (first + i) * self.step_bytes();
+            let columns: Vec<E<F32x4>> = (0..self.vectors)
+                .map(|v| {
+                    let vector = load::<F32x4>(b, (at + 16 * v) as u32);
+                    if self.rows == 1 { vector } else { k.let_("b", vector).get() }
+                })
+                .collect();
+            for (r, row) in sums.iter().enumerate() {
+                let (pointer, offset) = a.at(r);
+                let element = load_splat32::<F32x4>(pointer, offset + *position as u32);
+                let element = if self.vectors == 1 { element } else { k.let_("a", element).get() };
+                for (sum, column) in row.iter().zip(&columns) {
+                    let next = if self.writer.relaxed {
+                        f32x4_relaxed_madd(element.clone(), column, *sum)
+                    } else {
+                        *sum + element.clone() * column
+                    };
+                    k.set(*sum, next);
+                }
+            }
+        }
+    }
+
+    /// Epilogue and stores, one vector of columns after the other.
+    fn finish(&self, k: &mut K, sums: &Sums, rows: &dyn Fn(&mut K, usize) -> Rows) {
+        let writer = self.writer;
+        let out = rows(k, 1);
+        let extras: Vec<Rows> = (0..writer.extras.len()).map(|i| rows(k, 2 + i)).collect();
+        for v in 0..self.vectors {
+            let lanes = if v + 1 == self.vectors { self.last_lanes } else { 4 };
+            let load_extra = |k: &mut K, i: usize, r: usize| {
+                let (pointer, offset) = extras[i].at(r);
+                let (pattern, step) = writer.pattern(2 + i);
+                lanes::load(k, writer.extras[i].dtype, pointer, offset + v as u32 * step, pattern, lanes)
+            };
+            let shared: Vec<Option<Lanes>> =
+                (0..extras.len()).map(|i| extras[i].same_for_all().then(|| load_extra(k, i, 0)).map(|l| hold(k, l))).collect();
+            for (r, row) in sums.iter().enumerate() {
+                let mut args = vec![Lanes::F32(row[v].get())];
+                for (i, shared) in shared.iter().enumerate() {
+                    args.push(shared.clone().unwrap_or_else(|| load_extra(k, i, r)));
+                }
+                let value = pointwise::emit(k, &writer.contract.epilogue.body, writer.types, &args);
+                let (pointer, offset) = out.at(r);
+                let (pattern, step) = writer.pattern(1);
+                lanes::store(k, writer.out_type, pointer, offset + v as u32 * step, pattern, lanes, value);
+            }
+        }
+    }
+}
+
+fn length(axes: &[(usize, i64)]) -> usize {
+    axes.iter().map(|(e, _)| e).product()
+}
+
+/// Four elements in locals, so that several rows can use them.
+fn hold(k: &mut K, lanes: Lanes) -> Lanes {
+    match lanes {
+        Lanes::F32(e) => Lanes::F32(k.in_local("extra", e).get()),
+        Lanes::I32(e) => Lanes::I32(k.in_local("extra", e).get()),
+        Lanes::Mask(e) => Lanes::Mask(k.in_local("extra", e).get()),
+        Lanes::I64(pair) => Lanes::I64(pair.map(|e| k.in_local("extra", e).get())),
+        Lanes::F64(pair) => Lanes::F64(pair.map(|e| k.in_local("extra", e).get())),
+    }
+}
+
+/// Whether an operand of this type has its columns side by side.
+pub fn pattern(column_stride: i64, dtype: DType) -> (Pattern, u32) {
+    match column_stride {
+        0 => (Pattern::Splat, 0),
+        s if s == dtype.bytes() as i64 => (Pattern::Contiguous, 4 * s as u32),
+        s => (Pattern::Strided(s), 4 * s as u32),
+    }
+}

@@ -1,0 +1,8 @@
+//! Writes [`ir::algorithm::Map`].
+
+use crate::LowerError;
+use crate::cx::{Cx, NodeCx};
+
+pub fn write(_cx: &mut Cx, nx: &NodeCx, _nest: &ir::algorithm::Map) -> Result<(), LowerError> {
+    Err(LowerError::Unsupported { layer: nx.name.clone(), what: "map".into() })
+}

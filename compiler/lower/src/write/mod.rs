@@ -1,0 +1,28 @@
+//! The writers: one file per algorithm, from a loop nest and the views of its operands to kernels and steps.
+
+use crate::LowerError;
+use crate::cx::{Cx, NodeCx};
+use ir::Algorithm;
+
+pub mod contract;
+pub mod fill;
+pub mod gather;
+pub mod map;
+pub mod pack;
+pub mod reduce;
+pub mod shuffle;
+pub mod window;
+
+/// Writes one node.
+pub fn write(cx: &mut Cx, nx: &NodeCx, algorithm: &Algorithm) -> Result<(), LowerError> {
+    match algorithm {
+        Algorithm::Map(map) => map::write(cx, nx, map),
+        Algorithm::Contract(contract) => contract::write(cx, nx, contract),
+        Algorithm::Window(window) => window::write(cx, nx, window),
+        Algorithm::Reduce(reduce) => reduce::write(cx, nx, reduce),
+        Algorithm::Shuffle(shuffle) => shuffle::write(cx, nx, shuffle),
+        Algorithm::Gather(gather) => gather::write(cx, nx, gather),
+        Algorithm::View => Ok(()),
+        Algorithm::Sizes(_) => Err(LowerError::Bug { layer: nx.name.clone(), what: "sizes were not folded to a constant".into() }),
+    }
+}

@@ -1,0 +1,330 @@
+//! A whole model to a graph: inputs, initialisers, nodes in order, outputs. After a problem the node's outputs are *unknown*
+//! and what follows from them is not reported, so that every problem shows once.
+
+use crate::attributes::Attributes;
+use crate::error::{Fault, ImportErrors, Kind, Problem};
+use crate::inputs::{ImportOptions, bound_value, check_dims, input_type};
+use crate::load;
+use crate::ops;
+use crate::origin::layers;
+use crate::proto::tensor_shape_proto::dimension::Value as DimValue;
+use crate::proto::type_proto::Value as TypeValue;
+use crate::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use crate::site::{Folded, Site};
+use crate::tensor::{to_dense, to_tensor};
+use ir::{Graph, Tensor, TensorType, ValueId};
+use prost::bytes::Bytes;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An imported model.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    pub graph: Graph,
+    /// Operator sets that the model names, as (domain, version); the default domain is `""`.
+    pub opsets: Vec<(String, i64)>,
+    /// The program that wrote the file, and its version.
+    pub producer: String,
+    /// Version of the file format.
+    pub ir_version: i64,
+    /// What looks odd but does not hinder.
+    pub warnings: Vec<String>,
+}
+
+/// Imports a file. External data is looked for beside it.
+pub fn import_file(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Imported, ImportErrors> {
+    let path = path.as_ref();
+    let model = load::decode(load::read(path)?, &path.display().to_string())?;
+    let base = options.base_dir.clone().or_else(|| path.parent().map(Path::to_path_buf));
+    Importer::new(&model, base).import(&model, options)
+}
+
+/// Imports a model from memory. External data needs [`ImportOptions::base_dir`].
+pub fn import_bytes(bytes: impl Into<Bytes>, options: &ImportOptions) -> Result<Imported, ImportErrors> {
+    let model = load::decode(bytes.into(), "the input")?;
+    Importer::new(&model, options.base_dir.clone()).import(&model, options)
+}
+
+/// Operator sets that the importer was written against.
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
+/// Nodes in all function calls together: functions that call functions can grow without limit.
+const NODE_LIMIT: usize = 1 << 20;
+
+/// What a name in the file stands for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Slot {
+    Value(ValueId),
+    /// An optional input that the caller left out.
+    Absent,
+    /// Its computation has a problem that was reported.
+    Unknown,
+}
+
+/// Names visible to the nodes of a graph or of a function call.
+#[derive(Debug, Default)]
+pub(crate) struct Scope<'m> {
+    pub slots: HashMap<&'m str, Slot>,
+    pub initializers: HashSet<&'m str>,
+    /// Attributes of the function call.
+    pub attributes: Attributes<'m>,
+    pub opsets: HashMap<&'m str, i64>,
+    /// Layers and name of the function call.
+    pub caller: Option<(Vec<Arc<str>>, String)>,
+    /// Function calls around this scope.
+    pub depth: usize,
+}
+
+pub(crate) type FunctionKey<'m> = (&'m str, &'m str, &'m str);
+
+pub(crate) struct Importer<'m> {
+    graph: Graph,
+    folded: Folded,
+    base: Option<PathBuf>,
+    pub functions: HashMap<FunctionKey<'m>, &'m FunctionProto>,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+    nodes: usize,
+}
+
+/// The default domain has two names.
+pub(crate) fn domain(name: &str) -> &str {
+    if name == "ai.onnx" { "" } else { name }
+}
+
+impl<'m> Importer<'m> {
+    fn new(model: &'m ModelProto, base: Option<PathBuf>) -> Importer<'m> {
+        let functions = model.functions.iter().map(|f| ((domain(f.domain()), f.name(), f.overload()), f));
+        Importer {
+            graph: Graph::default(),
+            folded: Folded::default(),
+            base,
+            functions: functions.collect(),
+            problems: vec![],
+            warnings: vec![],
+            nodes: 0,
+        }
+    }
+
+    fn import(mut self, model: &'m ModelProto, options: &ImportOptions) -> Result<Imported, ImportErrors> {
+        let mut scope = Scope::default();
+        scope.opsets = model.opset_import.iter().map(|o| (domain(o.domain()), o.version())).collect();
+        // Before version 3 of the format, files named no operator sets: the first one is meant.
+        let version = *scope.opsets.entry("").or_insert(1);
+        if !OPSETS.contains(&version) {
+            let (first, last) = (OPSETS.start(), OPSETS.end());
+            self.warnings.push(format!("operator set {version} is outside {first} to {last}, which the importer was written for"));
+        }
+        if let Some(graph) = &model.graph {
+            self.graph(graph, &mut scope, options);
+        }
+        if !self.problems.is_empty() {
+            return Err(ImportErrors { problems: self.problems });
+        }
+        let mut opsets: Vec<(String, i64)> = scope.opsets.iter().map(|(d, v)| (d.to_string(), *v)).collect();
+        opsets.sort();
+        Ok(Imported {
+            graph: self.graph,
+            opsets,
+            producer: format!("{} {}", model.producer_name(), model.producer_version()).trim().into(),
+            ir_version: model.ir_version(),
+            warnings: self.warnings,
+        })
+    }
+
+    fn graph(&mut self, graph: &'m GraphProto, scope: &mut Scope<'m>, options: &ImportOptions) {
+        self.graph.name = graph.name().into();
+        self.initializers(graph, scope);
+        let inputs: Vec<&'m ValueInfoProto> = graph.input.iter().filter(|i| !scope.initializers.contains(i.name())).collect();
+        self.problems.extend(check_dims(&options.dims, &inputs));
+        self.inputs(&inputs, scope, options);
+        self.run(&graph.node, scope);
+        if graph.output.is_empty() {
+            self.problems.push(Problem::model(Kind::Invalid, "the model has no outputs", "export it again, returning a tensor"));
+        }
+        for output in &graph.output {
+            match scope.slots.get(output.name()) {
+                Some(Slot::Value(value)) => {
+                    self.check_output(output, *value);
+                    self.graph.add_output(output.name(), *value);
+                }
+                Some(Slot::Unknown) => {}
+                Some(Slot::Absent) | None => {
+                    let sentence = format!("no node computes the output `{}`", output.name());
+                    self.problems.push(Problem::model(Kind::Invalid, sentence, "the file may be damaged; export it again"));
+                }
+            }
+        }
+    }
+
+    fn initializers(&mut self, graph: &'m GraphProto, scope: &mut Scope<'m>) {
+        let base = self.base.clone();
+        let dense = graph.initializer.iter().map(|t| (t.name(), to_tensor(t, base.as_deref())));
+        let sparse = graph.sparse_initializer.iter().map(|s| (s.values.as_ref().map_or("", |v| v.name()), to_dense(s, base.as_deref())));
+        // A missing data file is one problem, not one per tensor.
+        let mut reported: HashSet<String> = HashSet::new();
+        for (name, tensor) in dense.chain(sparse) {
+            let slot = match tensor {
+                Ok(tensor) => Slot::Value(self.graph.add_const(name, tensor)),
+                Err(fault) => {
+                    if reported.insert(fault.sentence.clone()) {
+                        self.fault(fault, |p| p.sentence = format!("tensor `{name}`: {}", p.sentence));
+                    }
+                    Slot::Unknown
+                }
+            };
+            scope.slots.insert(name, slot);
+            scope.initializers.insert(name);
+        }
+    }
+
+    fn inputs(&mut self, inputs: &[&'m ValueInfoProto], scope: &mut Scope<'m>, options: &ImportOptions) {
+        for (name, _) in &options.bind_inputs {
+            if !inputs.iter().any(|i| i.name() == name) {
+                let names: Vec<&str> = inputs.iter().map(|i| i.name()).collect();
+                let hint = format!("its inputs are: {}", names.join(", "));
+                self.problems.push(Problem::model(Kind::Option, format!("the model has no input named `{name}`"), hint));
+            }
+        }
+        for info in inputs {
+            let name = info.name();
+            let binding = options.bind_inputs.iter().find(|(n, _)| n == name).map(|(_, b)| b);
+            let mut value = || -> Result<ValueId, Fault> {
+                let ty = input_type(info, &options.dims, &mut self.graph.symbols)?;
+                Ok(match binding {
+                    Some(binding) => self.graph.add_const(name, bound_value(&ty, binding)?),
+                    None => self.graph.add_input(name, ty),
+                })
+            };
+            let slot = match value() {
+                Ok(value) => Slot::Value(value),
+                Err(fault) => {
+                    self.fault(fault, |p| p.sentence = format!("input `{name}`: {}", p.sentence));
+                    Slot::Unknown
+                }
+            };
+            scope.slots.insert(name, slot);
+        }
+    }
+
+    /// Expands nodes in order.
+    pub fn run(&mut self, nodes: &'m [NodeProto], scope: &mut Scope<'m>) {
+        for node in nodes {
+            self.nodes += 1;
+            if self.nodes > NODE_LIMIT {
+                if self.nodes == NODE_LIMIT + 1 {
+                    let sentence = format!("the model's functions expand to more than {NODE_LIMIT} nodes");
+                    self.problems.push(Problem::model(Kind::Unsupported, sentence, ""));
+                }
+                return;
+            }
+            let results = self.node(node, scope).unwrap_or_else(|fault| {
+                self.node_fault(fault, node, scope);
+                vec![]
+            });
+            for (i, name) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+                scope.slots.insert(name, results.get(i).copied().unwrap_or(Slot::Unknown));
+            }
+        }
+    }
+
+    /// Expands one node: what its outputs are.
+    fn node(&mut self, node: &'m NodeProto, scope: &mut Scope<'m>) -> Result<Vec<Slot>, Fault> {
+        let attributes = Attributes::of_node(node, &scope.attributes);
+        let mut inputs = vec![];
+        for name in &node.input {
+            inputs.push(match scope.slots.get(name.as_str()) {
+                _ if name.is_empty() => Slot::Absent,
+                Some(slot) => *slot,
+                None => {
+                    return Err(Fault::invalid(format!("its input `{name}` is computed by no earlier node"))
+                        .hint("the file may be damaged; export it again"));
+                }
+            });
+        }
+        let key = (domain(node.domain()), node.op_type(), node.overload());
+        if let Some(function) = self.functions.get(&key).copied() {
+            return self.call(function, node, inputs, attributes, scope);
+        }
+        let version = scope.opsets.get(key.0).copied().unwrap_or(1);
+        let Some(expansion) = ops::find(key.0, key.1, version) else { return Err(ops::unknown(key.0, key.1)) };
+        if inputs.iter().any(|slot| matches!(slot, Slot::Unknown)) {
+            return Ok(vec![]);
+        }
+        let inputs = inputs.into_iter().map(|slot| if let Slot::Value(v) = slot { Some(v) } else { None });
+        let (origin, prefix) = self.origin(node, scope);
+        let first = node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str);
+        let mut site = Site {
+            graph: &mut self.graph,
+            folded: &mut self.folded,
+            version,
+            op_type: node.op_type(),
+            inputs: inputs.collect(),
+            outputs: &node.output,
+            attributes,
+            base: self.base.as_deref(),
+            origin,
+            name: format!("{prefix}{first}"),
+        };
+        let results = ops::expand(expansion, &mut site)?;
+        if let Some(i) = (results.len()..node.output.len()).find(|i| !node.output[*i].is_empty()) {
+            return Err(Fault::unsupported(format!("its output {} (`{}`) is not supported", i + 1, node.output[i]))
+                .hint("export in evaluation mode, or do not use this output"));
+        }
+        for (name, value) in node.output.iter().zip(&results).skip(1) {
+            self.graph.value_mut(*value).name = format!("{prefix}{name}");
+        }
+        Ok(results.into_iter().map(Slot::Value).collect())
+    }
+
+    /// Layers of a node, and the prefix of its values' names.
+    pub fn origin(&self, node: &NodeProto, scope: &Scope<'m>) -> (Vec<Arc<str>>, String) {
+        match &scope.caller {
+            Some((layers, name)) => (layers.clone(), format!("{name}/")),
+            None => (layers(node, |input| scope.initializers.contains(input)), String::new()),
+        }
+    }
+
+    fn fault(&mut self, fault: Fault, complete: impl FnOnce(&mut Problem)) {
+        let mut problem =
+            Problem { kind: fault.kind, layer: None, node: None, operator: None, sentence: fault.sentence, hint: fault.hint };
+        complete(&mut problem);
+        self.problems.push(problem);
+    }
+
+    fn node_fault(&mut self, fault: Fault, node: &NodeProto, scope: &Scope<'m>) {
+        let (layers, prefix) = self.origin(node, scope);
+        self.fault(fault, |p| {
+            p.layer = layers.last().map(ToString::to_string);
+            p.node = Some(format!("{prefix}{}", node.name()));
+            p.operator = Some(match domain(node.domain()) {
+                "" => node.op_type().into(),
+                domain => format!("{domain}::{}", node.op_type()),
+            });
+        });
+    }
+
+    /// Warns when an output has another shape than the file declares.
+    fn check_output(&mut self, info: &ValueInfoProto, value: ValueId) {
+        let Some(TypeValue::TensorType(declared)) = info.r#type.as_ref().and_then(|t| t.value.as_ref()) else { return };
+        let Some(shape) = &declared.shape else { return };
+        let found: &TensorType = self.graph.ty(value);
+        let differs = |(declared, found): (&crate::proto::tensor_shape_proto::Dimension, &ir::Dim)| match (&declared.value, found.as_const()) {
+            (Some(DimValue::DimValue(d)), Some(f)) => *d > 0 && *d != f,
+            _ => false,
+        };
+        if shape.dim.len() != found.rank() || shape.dim.iter().zip(&found.shape).any(differs) {
+            let dims: Vec<String> = shape.dim.iter().map(|d| match &d.value {
+                Some(DimValue::DimValue(n)) => n.to_string(),
+                Some(DimValue::DimParam(name)) => name.clone(),
+                None => "?".into(),
+            });
+            self.warnings.push(format!("the output `{}` is {found}; the file declares [{}]", info.name(), dims.collect::<Vec<_>>().join(",")));
+        }
+    }
+
+    /// A tensor of an attribute.
+    pub fn attribute_tensor(&self, proto: &crate::proto::TensorProto) -> Result<Tensor, Fault> {
+        to_tensor(proto, self.base.as_deref())
+    }
+}

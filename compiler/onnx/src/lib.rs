@@ -1,0 +1,20 @@
+//! Reads ONNX files into graphs: protobuf, tensors, layer names, and one table row per ONNX operator, which expands into core
+//! operators. It optimises nothing.
+
+mod attributes;
+mod error;
+mod function;
+mod import;
+mod inputs;
+mod load;
+mod ops;
+mod origin;
+#[rustfmt::skip]
+pub mod proto;
+mod site;
+mod tensor;
+
+pub use error::{ImportErrors, Kind, Problem};
+pub use import::{Imported, import_bytes, import_file};
+pub use inputs::{Binding, ImportOptions};
+pub use ops::supported_ops;

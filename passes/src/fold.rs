@@ -1,0 +1,121 @@
+//! `constant_folding`: computes nodes that depend on constants only, and applies the rules that drop no-ops.
+//!
+//! Before: `s = sqrt(const); y = mul(x, s); z = add(y, 0)`. After: `y = mul(x, const)`. Folding uses the operators'
+//! own `eval`. It does not fold what would make the file much larger.
+
+use crate::context::{Context, node_name};
+use crate::rules;
+use ir::ops::Op;
+use ir::pointwise::{Fn, Operand, Pointwise, Step};
+use ir::{Def, Graph, NodeId, OpError, Tensor, ValueId};
+use std::sync::Arc;
+
+/// A folded result may have this many times the bytes of its operands …
+const MAX_GROWTH: usize = 4;
+/// … or this many bytes in any case: small tables cost less than the code that computes them.
+const SMALL_BYTES: usize = 4096;
+
+pub fn constant_folding(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
+    loop {
+        let before = context.changes();
+        fold_nodes(graph, context)?;
+        drop_equal_casts(graph, context);
+        rules::apply(graph, context, "constant_folding")?;
+        if context.changes() == before {
+            return Ok(());
+        }
+    }
+}
+
+fn fold_nodes(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
+    for id in graph.order() {
+        if let Some(tensor) = known_sizes(graph, graph.node(id).outputs[0]) {
+            context.fired("known_sizes", || node_name(graph, id));
+            become_constants(graph, id, vec![tensor]);
+            continue;
+        }
+        let node = graph.node(id);
+        let constants: Option<Vec<Arc<Tensor>>> = node.inputs.iter().map(|v| graph.constant(*v).cloned()).collect();
+        let Some(constants) = constants.filter(|c| !c.is_empty()) else { continue };
+        let Some(bytes) = node.outputs.iter().map(|v| bytes_of(graph, *v)).sum::<Option<usize>>() else { continue };
+        let limit = SMALL_BYTES.max(MAX_GROWTH * constants.iter().map(|t| t.bytes().len()).sum::<usize>());
+        if bytes > limit {
+            context.missed("constant", || node_name(graph, id), || format!("the result has {bytes} bytes, the limit is {limit}"));
+            continue;
+        }
+        let tensors = node.op.eval(&constants.iter().map(|t| &**t).collect::<Vec<_>>())?;
+        context.fired("constant", || node_name(graph, id));
+        become_constants(graph, id, tensors);
+    }
+    Ok(())
+}
+
+fn bytes_of(graph: &Graph, value: ValueId) -> Option<usize> {
+    let ty = graph.ty(value);
+    Some(ty.const_shape()?.iter().product::<usize>() * ty.dtype.bytes())
+}
+
+/// The tensor behind a value whose elements are sizes without symbols.
+fn known_sizes(graph: &Graph, value: ValueId) -> Option<Tensor> {
+    let value = graph.value(value);
+    let shape = value.ty.const_shape()?;
+    let sizes: Vec<i64> = value.sizes.as_ref()?.iter().map(ir::Dim::as_const).collect::<Option<_>>()?;
+    if sizes.len() != shape.iter().product::<usize>() || !value.ty.dtype.is_int() {
+        return None;
+    }
+    let mut tensor = Tensor::zeros(value.ty.dtype, &shape);
+    ir::for_dtype!(value.ty.dtype, T => {
+        tensor.as_mut_slice::<T>().iter_mut().zip(&sizes).for_each(|(x, s)| *x = <T as ir::Element>::from_i64(*s));
+    });
+    Some(tensor)
+}
+
+/// The outputs of a node become constants in place, under their names; the node goes.
+fn become_constants(graph: &mut Graph, node: NodeId, tensors: Vec<Tensor>) {
+    let outputs = graph.node(node).outputs.clone();
+    graph.remove_node(node);
+    for (value, tensor) in outputs.into_iter().zip(tensors) {
+        graph.value_mut(value).def = Def::Const(Arc::new(tensor));
+    }
+}
+
+/// Drops casts to the type that the operand has already. (As a rule this would be one row per element type.)
+fn drop_equal_casts(graph: &mut Graph, context: &mut Context) {
+    for id in graph.order() {
+        let node = graph.node(id);
+        let Op::Map(map) = &node.op else { continue };
+        let types: Vec<_> = node.inputs.iter().map(|v| graph.ty(*v).dtype).collect();
+        let Ok(steps) = map.body.step_types(&types) else { continue };
+        let needless = |step: &Step| {
+            let Fn::Cast(to) = step.f else { return false };
+            match step.operands[0] {
+                Operand::Arg(i) => types[i] == to,
+                Operand::Step(i) => steps[i] == to,
+                Operand::Literal(_) => false,
+            }
+        };
+        if !map.body.steps.iter().any(needless) {
+            continue;
+        }
+        let mut body = Pointwise::identity();
+        let mut moved: Vec<Operand> = vec![];
+        for step in &map.body.steps {
+            let operands: Vec<Operand> = step.operands.iter().map(|o| if let Operand::Step(i) = o { moved[*i] } else { *o }).collect();
+            moved.push(if needless(step) { operands[0] } else { body.push(step.f, operands) });
+        }
+        // The result must be the last step: an expression that ends in a dropped cast of an argument is an identity.
+        match moved.last() {
+            Some(Operand::Step(last)) if *last + 1 == body.steps.len() => {}
+            Some(Operand::Arg(0)) => body = Pointwise::identity(),
+            _ => continue,
+        }
+        context.fired("equal_cast", || node_name(graph, id));
+        let identity = body.is_identity();
+        let (from, to) = (node.inputs[0], node.outputs[0]);
+        let same = graph.ty(from) == graph.ty(to);
+        graph.node_mut(id).op = ir::ops::map::Map { body }.into();
+        if identity && same {
+            graph.replace_uses(to, from);
+        }
+    }
+}

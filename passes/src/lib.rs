@@ -1,0 +1,23 @@
+//! How a graph is improved: one ordered table of passes, local rewrites as rules in the graph's own notation, and the
+//! runner that verifies after every pass. It reads no clock and no file, and knows nothing about kernels.
+//!
+//! Levels: `O0` runs nothing; `O1` folding, dead code, sharing; `O2` adds every algebraically exact fusion and the
+//! channels-last layout; `O3` is `O2` for now (it is the level that may add what changes rounding on purpose).
+
+mod check;
+mod context;
+mod dead;
+mod error;
+mod fold;
+mod fuse;
+mod layout;
+mod pipeline;
+pub mod rules;
+mod run;
+mod share;
+
+pub use check::CheckOptions;
+pub use context::{Context, Note};
+pub use error::PassError;
+pub use pipeline::{Level, PIPELINE, Pass, names, pass_named};
+pub use run::{Event, Options, PassReport, Report, run};

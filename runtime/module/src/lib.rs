@@ -1,0 +1,135 @@
+//! What every module carries: the entry points of the ABI over memory pools and the step loop. It holds no kernel.
+//!
+//! One thread, one memory. Free of `fmt` and of panics, so that a few hundred bytes of code are all there is.
+#![no_std]
+
+mod pools;
+
+use abi::{PoolStats, Status, StatusRecord, StepRecord};
+use core::arch::wasm32::{memory_grow, memory_size};
+use core::cell::UnsafeCell;
+use core::ptr;
+use pools::{Memory, Pools};
+
+#[link(wasm_import_module = "link")]
+unsafe extern "C" {
+    safe fn call_kernel(kernel: u32, args: u32, task: u32);
+    safe fn steps() -> *const StepRecord;
+    safe fn step_count() -> u32;
+    safe fn heap_base() -> u32;
+}
+
+/// See [`abi::EXPORTS`].
+#[unsafe(no_mangle)]
+pub extern "C" fn init() -> Status {
+    set_status(Status::Ok, 0, 0);
+    with_pools(|pools, _| *pools = Pools::new(heap_base()));
+    Status::Ok
+}
+
+/// See [`abi::EXPORTS`]. Kernels report a failure by writing the status record; the step number is filled in here.
+#[unsafe(no_mangle)]
+pub extern "C" fn run(first: u32, last: u32) -> u32 {
+    set_status(Status::Ok, 0, 0);
+    if first > last || last > step_count() {
+        return set_status(Status::StepOutOfRange, if first > last { first } else { last }, step_count());
+    }
+    for step in first..last {
+        // SAFETY: `steps` is an array of `step_count` records that the linker wrote, and step < step_count.
+        let StepRecord { kernel, args, tasks } = unsafe { ptr::read(steps().add(step as usize)) };
+        for task in 0..tasks {
+            call_kernel(kernel, args, task);
+            let code = status_code();
+            if code != Status::Ok as u32 {
+                // SAFETY: the cell belongs to this module, and nothing else runs while this call does.
+                unsafe { (*STATUS.0.get()).step = step };
+                return code;
+            }
+        }
+    }
+    Status::Ok as u32
+}
+
+/// See [`abi::EXPORTS`].
+#[unsafe(no_mangle)]
+pub extern "C" fn status() -> *const StatusRecord {
+    STATUS.0.get()
+}
+
+/// See [`abi::EXPORTS`].
+#[unsafe(no_mangle)]
+pub extern "C" fn alloc(bytes: u32) -> u32 {
+    with_pools(|pools, memory| pools.alloc(memory, bytes))
+}
+
+/// See [`abi::EXPORTS`].
+#[unsafe(no_mangle)]
+pub extern "C" fn free(address: u32) {
+    with_pools(|pools, memory| pools.free(memory, address));
+}
+
+/// See [`abi::EXPORTS`].
+#[unsafe(no_mangle)]
+pub extern "C" fn pool_stats() -> *const PoolStats {
+    with_pools(|pools, _| &raw const pools.stats)
+}
+
+/// A cell in static memory that the one thread of this module reads and writes.
+struct Cell<T>(UnsafeCell<T>);
+
+// SAFETY: the module has one thread; no two accesses overlap.
+unsafe impl<T> Sync for Cell<T> {}
+
+static STATUS: Cell<StatusRecord> = Cell(UnsafeCell::new(StatusRecord { code: 0, step: 0, detail: 0 }));
+static POOLS: Cell<Pools> = Cell(UnsafeCell::new(Pools::EMPTY));
+
+fn set_status(status: Status, step: u32, detail: u32) -> u32 {
+    let code = status as u32;
+    // SAFETY: the cell belongs to this module, and nothing else runs while this call does.
+    unsafe { ptr::write_volatile(STATUS.0.get(), StatusRecord { code, step, detail }) };
+    code
+}
+
+/// Volatile, because kernels write the record behind the back of the Rust compiler.
+fn status_code() -> u32 {
+    // SAFETY: the cell is a valid record at all times.
+    unsafe { ptr::read_volatile(STATUS.0.get()).code }
+}
+
+/// Runs `body` on the pools. Never nested: no body calls back into the module.
+fn with_pools<R>(body: impl FnOnce(&mut Pools, &mut Linear) -> R) -> R {
+    // SAFETY: one thread, never nested: this is the only reference.
+    body(unsafe { &mut *POOLS.0.get() }, &mut Linear)
+}
+
+/// The module's memory, as the pools see it.
+struct Linear;
+
+const PAGE: u64 = 64 * 1024;
+
+impl Memory for Linear {
+    fn end(&self) -> u64 {
+        memory_size(0) as u64 * PAGE
+    }
+
+    fn grow_to(&mut self, end: u64) -> bool {
+        let missing = end.saturating_sub(self.end()).div_ceil(PAGE);
+        memory_grow(0, missing as usize) != usize::MAX
+    }
+
+    fn load(&self, address: u32) -> u32 {
+        // SAFETY: the pools pass word-aligned addresses between the heap's base and the end of the memory.
+        unsafe { ptr::read(address as *const u32) }
+    }
+
+    fn store(&mut self, address: u32, word: u32) {
+        // SAFETY: as in `load`; the region belongs to the pools alone.
+        unsafe { ptr::write(address as *mut u32, word) }
+    }
+}
+
+/// Never reached (a test counts: no data, a few hundred bytes of code); the language asks for it.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    core::arch::wasm32::unreachable()
+}

@@ -1,0 +1,108 @@
+// The race in Chromium on one thread: our modules beside onnxruntime-web, interleaved, outputs compared. See --help.
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { launchChromium } from '../browser/chromium.mjs';
+import { serve } from '../browser/server.mjs';
+import { Contender } from './contender.mjs';
+import { preferBrowsers } from './priority.mjs';
+import { race } from './race.mjs';
+import { profileTable, raceTable } from './report.mjs';
+import { roofModule } from './roof.mjs';
+
+const HELP = `usage: node tests/bench/bench.mjs --model NAME --golden X.npz [--onnx X.onnx] [--module X.wasm]
+       node tests/bench/bench.mjs --config MODELS.json
+
+  --config FILE   several models: [{"name", "onnx", "module", "golden"}], paths relative to the file
+  --only NAME     of the models of --config, those whose name contains NAME
+  --rounds N      rounds of ours, onnxruntime-web, roof (5)
+  --calls N       calls per round and contender (20)
+  --warmup N      calls before the first round (10)
+  --profile       time every step of our module, slowest first
+  --rtol X        largest allowed error relative to the largest output (1e-4)
+  --json FILE     write everything as JSON
+
+The golden file has arrays input:NAME and output:NAME. Exits with 1 when outputs differ by more than --rtol.`;
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+const { values: options } = parseArgs({
+  options: {
+    model: { type: 'string', default: 'model' },
+    onnx: { type: 'string' },
+    module: { type: 'string' },
+    golden: { type: 'string' },
+    config: { type: 'string' },
+    only: { type: 'string' },
+    rounds: { type: 'string', default: '5' },
+    calls: { type: 'string', default: '20' },
+    warmup: { type: 'string', default: '10' },
+    rtol: { type: 'string', default: '1e-4' },
+    profile: { type: 'boolean', default: false },
+    json: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+if (options.help) {
+  console.log(HELP);
+} else {
+  await main().catch((error) => {
+    console.error(`error: ${error.message}`);
+    process.exitCode = 1;
+  });
+}
+
+async function main() {
+  const counts = Object.fromEntries(['rounds', 'calls', 'warmup'].map((name) => [name, Number(options[name])]));
+  const models = await chosenModels();
+  const server = await serve({ '/web/': here('../../web/dist'), '/bench/': here('.'), '/onnxruntime/': here('node_modules/onnxruntime-web/dist') });
+  const browser = await launchChromium();
+  if (!preferBrowsers()) console.error('note: without root on Linux other processes weigh as much as the benchmark');
+  try {
+    server.put('/roof.wasm', roofModule());
+    const roof = await Contender.open(browser, server.origin, 'roof');
+    await roof.prepare('/roof.wasm');
+    const reports = [];
+    for (const model of models) {
+      console.error(`${model.name} …`);
+      reports.push(await race({ browser, server, roof }, model, { ...counts, profile: options.profile }));
+    }
+    await publish(reports, counts, browser.version());
+  } finally {
+    await browser.close();
+    await server.close();
+  }
+}
+
+async function chosenModels() {
+  if (!options.config) {
+    if (!options.golden || !(options.onnx || options.module)) throw new Error('--golden and one of --onnx and --module are needed, or --config\nhint: see --help');
+    return [{ name: options.model, onnx: options.onnx, module: options.module, golden: options.golden }];
+  }
+  const folder = dirname(resolve(options.config));
+  const path = (relative) => relative && resolve(folder, relative);
+  const rows = JSON.parse(await readFile(options.config, 'utf8'));
+  return rows
+    .filter(({ name }) => name.includes(options.only ?? ''))
+    .map(({ name, onnx, module, golden }) => ({ name, onnx: path(onnx), module: path(module), golden: path(golden) }));
+}
+
+async function publish(models, counts, chromium) {
+  const { version } = JSON.parse(await readFile(here('node_modules/onnxruntime-web/package.json'), 'utf8'));
+  const machine = { cpu: cpus()[0].model, cores: cpus().length, chromium, onnxruntime_web: version };
+  const roofs = models.map(({ roof_gflops }) => roof_gflops.median);
+  console.log(`${machine.cpu}, Chromium ${chromium}, onnxruntime-web ${version}, one thread, ${counts.rounds} rounds of ${counts.calls} calls`);
+  console.log(`roof (f32 multiply and add in registers): ${roofs.map((roof) => roof.toFixed(1)).join(', ')} GFLOP/s`);
+  console.log('ratio: onnxruntime-web’s time / ours, median of the rounds (smallest–largest). compile: from bytes to ready, onnxruntime-web with its own start\n');
+  console.log(raceTable(models));
+  for (const model of models) if (model.profile) console.log(`\n${profileTable(model)}`);
+  if (options.json) await writeFile(options.json, `${JSON.stringify({ machine, ...counts, models }, null, 2)}\n`);
+  const wrong = models.filter(({ max_rel_err }) => !Object.values(max_rel_err).every((error) => error <= Number(options.rtol)));
+  for (const { name, max_rel_err } of wrong) console.error(`${name}: outputs differ by more than ${options.rtol}: ${JSON.stringify(max_rel_err)}`);
+  if (wrong.length > 0) process.exitCode = 1;
+}

@@ -1,0 +1,55 @@
+// Module cases and the engines they run in. The comparison itself is evaluate.mjs.
+
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import * as wasmTorch from '../../web/dist/node.js';
+import { openPage } from './chromium.mjs';
+import { evaluate } from './evaluate.mjs';
+import { readNpz } from './npz.mjs';
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+/** Folders that pages need, for `serve`. */
+export const FOLDERS = { '/web/': here('../../web/dist'), '/browser/': here('.') };
+
+/**
+ * The cases of a JSON file: an array of `{name, module, golden, rtol?, expected_sha256?}`. Paths are relative to the file.
+ * `expected_sha256` is one hash, or one per output name. Returns `{name, rtol, expected, module: bytes, arrays}`.
+ */
+export async function readCases(path) {
+  const folder = dirname(resolve(path));
+  const rows = JSON.parse(await readFile(path, 'utf8'));
+  return Promise.all(rows.map(async ({ name, module, golden, rtol = 1e-4, expected_sha256 }) => ({
+    name,
+    rtol,
+    expected: expected_sha256,
+    module: await readFile(resolve(folder, module)),
+    arrays: [...(await readNpz(resolve(folder, golden)))].map(([key, array]) => ({ key, ...array })),
+  })));
+}
+
+/** Runs a case in this Node. */
+export const inNode = ({ module, arrays }) => evaluate(wasmTorch, module, arrays);
+
+/** Runs a case in a new page of `browser`, whose files come from `server`. */
+export async function inChromium(browser, server, { name, module, arrays }) {
+  const base = `/case/${encodeURIComponent(name)}`;
+  server.put(`/case/${name}/module.wasm`, module);
+  arrays.forEach(({ bytes }, i) => server.put(`/case/${name}/${i}`, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)));
+  const page = await openPage(browser, server.origin, name);
+  try {
+    const heads = arrays.map(({ key, dtype, shape }) => ({ key, dtype, shape }));
+    return await page.evaluate(async ([base, heads]) => {
+      const [wasmTorch, { evaluate }] = await Promise.all([import('/web/index.js'), import('/browser/evaluate.mjs')]);
+      const arrays = await Promise.all(heads.map(async (head, i) => {
+        const bytes = new Uint8Array(await (await fetch(`${base}/${i}`)).arrayBuffer());
+        return { ...head, bytes };
+      }));
+      return evaluate(wasmTorch, `${base}/module.wasm`, arrays);
+    }, [base, heads]);
+  } finally {
+    await page.context().close();
+  }
+}

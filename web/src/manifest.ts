@@ -1,0 +1,93 @@
+// What a module says about itself: types of the manifest's JSON and its checks. It knows no model.
+
+import { ABI_VERSION, MANIFEST_SECTION } from './abi.generated.js';
+import { type DType, DTYPES, findDType } from './dtype.js';
+import { WasmTorchError, messageOf } from './errors.js';
+import { elementCount, formatShape } from './tensor.js';
+
+/** A model input or output and where its elements live. */
+export interface TensorInfo {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** Byte offset from the arena's base. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Where things are in memory, in bytes. */
+export interface MemoryInfo {
+  readonly weights_base: number;
+  readonly weights_bytes: number;
+  readonly arena_base: number;
+  readonly arena_bytes: number;
+  readonly live_bytes: number;
+  readonly heap_base: number;
+  readonly initial_pages: number;
+  readonly maximum_pages: number;
+}
+
+/** One step: which layers it computes and with which kernel. */
+export interface StepInfo {
+  readonly layers: readonly string[];
+  readonly kernel: string;
+  readonly tasks: number;
+  /** Multiply-accumulate operations per execution. */
+  readonly macs: number;
+  readonly weight_bytes: number;
+}
+
+/** The JSON of the custom section, field for field. */
+export interface Manifest {
+  readonly abi: number;
+  readonly producer: string;
+  readonly model: string;
+  readonly inputs: readonly TensorInfo[];
+  readonly outputs: readonly TensorInfo[];
+  readonly memory: MemoryInfo;
+  readonly features: readonly string[];
+  readonly steps: readonly StepInfo[];
+  readonly options: readonly (readonly [name: string, value: string])[];
+  readonly weights_sha256: readonly string[];
+}
+
+/** The manifest in a custom section's contents; throws where this loader could misread the module. */
+export function parseManifest(section: ArrayBufferView | ArrayBuffer | undefined): Manifest {
+  if (section === undefined) {
+    throw new WasmTorchError('invalid-module', `The WebAssembly module has no '${MANIFEST_SECTION}' section.`, {
+      hint: 'only modules written by `wasm-torch export` can be loaded; tools that strip custom sections remove it',
+    });
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(section));
+  } catch (cause) {
+    throw broken(`it is not JSON (${messageOf(cause)})`, cause);
+  }
+  const manifest = json as Manifest;
+  if (typeof manifest?.abi !== 'number') throw broken("it has no number 'abi'");
+  if (manifest.abi !== ABI_VERSION) {
+    throw new WasmTorchError('unsupported-abi', `The module was written for interface ${manifest.abi}; this loader knows interface ${ABI_VERSION}.`, {
+      hint: manifest.abi > ABI_VERSION ? "update the npm package 'wasm-torch'" : 'export the model again with the current `wasm-torch`',
+    });
+  }
+  for (const field of ['inputs', 'outputs', 'features', 'steps'] as const) {
+    if (!Array.isArray(manifest[field])) throw broken(`it has no list '${field}'`);
+  }
+  manifest.inputs.forEach(checkTensor);
+  manifest.outputs.forEach(checkTensor);
+  return manifest;
+}
+
+function checkTensor(tensor: TensorInfo): void {
+  const dtype = findDType(tensor.dtype);
+  if (dtype === undefined) throw broken(`tensor '${tensor.name}' has the unknown data type '${tensor.dtype}'`);
+  const bytes = elementCount(tensor.shape) * DTYPES[dtype].array.BYTES_PER_ELEMENT;
+  if (bytes !== tensor.bytes) {
+    throw broken(`tensor '${tensor.name}' of ${dtype} ${formatShape(tensor.shape)} takes ${bytes} bytes, it says ${tensor.bytes}`);
+  }
+}
+
+function broken(why: string, cause?: unknown): WasmTorchError {
+  return new WasmTorchError('invalid-module', `The module's manifest cannot be used: ${why}.`, { hint: 'the file is damaged: load or export it again', cause });
+}

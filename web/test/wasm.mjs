@@ -1,0 +1,85 @@
+// Writes small WebAssembly modules byte by byte, for tests and micro-benchmarks. It validates nothing; engines do.
+
+/** Unsigned LEB128. */
+export function unsigned(value) {
+  const bytes = [];
+  do {
+    const rest = Math.floor(value / 128);
+    bytes.push((value % 128) + (rest > 0 ? 128 : 0));
+    value = rest;
+  } while (value > 0);
+  return bytes;
+}
+
+/** Signed LEB128 of an i32. */
+export function signed(value) {
+  const bytes = [];
+  for (;;) {
+    const byte = value & 127;
+    value >>= 7;
+    if ((value === 0 && !(byte & 64)) || (value === -1 && byte & 64)) return [...bytes, byte];
+    bytes.push(byte | 128);
+  }
+}
+
+const vector = (items) => [...unsigned(items.length), ...items.flat()];
+const sized = (bytes) => [...unsigned(bytes.length), ...bytes];
+const text = (string) => sized([...new TextEncoder().encode(string)]);
+const section = (id, bytes) => [id, ...sized(bytes)];
+
+/** Value types. */
+export const T = { i32: 0x7f, f32: 0x7d, v128: 0x7b };
+
+/** Instructions as byte arrays; those with immediates are functions. Memory accesses assume alignment 1. */
+export const I = {
+  unreachable: [0x00],
+  loop: [0x03, 0x40],
+  if: [0x04, 0x40],
+  end: [0x0b],
+  branchIf: (depth) => [0x0d, ...unsigned(depth)],
+  return: [0x0f],
+  get: (local) => [0x20, ...unsigned(local)],
+  set: (local) => [0x21, ...unsigned(local)],
+  tee: (local) => [0x22, ...unsigned(local)],
+  global: (index) => [0x23, ...unsigned(index)],
+  i32: (value) => [0x41, ...signed(value)],
+  f32: (value) => [0x43, ...new Uint8Array(Float32Array.of(value).buffer)],
+  storeI32: (offset) => [0x36, 0, ...unsigned(offset)],
+  gtUnsigned: [0x4b],
+  add: [0x6a],
+  subtract: [0x6b],
+  f32FromI32: [0xb2],
+  v128: {
+    load: (offset) => [0xfd, 0x00, 0, ...unsigned(offset)],
+    store: (offset) => [0xfd, 0x0b, 0, ...unsigned(offset)],
+    splat: [0xfd, 0x13],
+    lane: (index) => [0xfd, 0x1f, index],
+    add: [0xfd, ...unsigned(0xe4)],
+    multiply: [0xfd, ...unsigned(0xe6)],
+  },
+};
+
+/**
+ * A module without imports: `functions` are `{name, params, results, locals, body}` (types as in `T`, locals beyond the
+ * parameters), `globals` are mutable i32 `{name, value}`, `customs` are `{name, bytes}`, written first. All are exported.
+ */
+export function assemble({ functions, globals = [], pages, customs = [] }) {
+  const exported = [
+    ...(pages ? [[...text('memory'), 2, 0]] : []),
+    ...globals.map(({ name }, i) => [...text(name), 3, ...unsigned(i)]),
+    ...functions.map(({ name }, i) => [...text(name), 0, ...unsigned(i)]),
+  ];
+  const code = functions.map(({ locals = [], body }) =>
+    sized([...vector(locals.map((type) => [1, type])), ...body.flat(), ...I.end]),
+  );
+  return Uint8Array.from([
+    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...customs.flatMap(({ name, bytes }) => section(0, [...text(name), ...bytes])),
+    ...section(1, vector(functions.map(({ params = [], results = [] }) => [0x60, ...vector(params), ...vector(results)]))),
+    ...section(3, vector(functions.map((_, i) => unsigned(i)))),
+    ...(pages ? section(5, vector([[0, ...unsigned(pages)]])) : []),
+    ...(globals.length ? section(6, vector(globals.map(({ value }) => [T.i32, 1, ...I.i32(value), ...I.end]))) : []),
+    ...section(7, vector(exported)),
+    ...section(10, vector(code)),
+  ]);
+}
