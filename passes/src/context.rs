@@ -51,6 +51,11 @@ impl Context {
         &self.counts
     }
 
+    /// What the explained rule did so far.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
     pub(crate) fn into_notes(self) -> Vec<Note> {
         self.notes
     }

@@ -1,13 +1,15 @@
 //! `constant_folding`: computes nodes that depend on constants only, and applies the rules that drop no-ops.
 //!
 //! Before: `s = sqrt(const); y = mul(x, s); z = add(y, 0)`. After: `y = mul(x, const)`. Folding uses the operators'
-//! own `eval`. It does not fold what would make the file much larger.
+//! own `eval`. It does not fold what would make the file much larger. Constants of one element become literals of the
+//! expressions that read them.
 
 use crate::context::{Context, node_name};
+use crate::fuse::body::{Body, drop_unused};
 use crate::rules;
 use ir::ops::Op;
-use ir::pointwise::{Fn, Operand, Pointwise, Step};
-use ir::{Def, Graph, NodeId, OpError, Tensor, ValueId};
+use ir::pointwise::{Fn, Literal, Operand, Pointwise, Step};
+use ir::{DType, Def, Graph, NodeId, OpError, Tensor, ValueId};
 use std::sync::Arc;
 
 /// A folded result may have this many times the bytes of its operands …
@@ -20,6 +22,7 @@ pub fn constant_folding(graph: &mut Graph, context: &mut Context) -> Result<(), 
         let before = context.changes();
         fold_nodes(graph, context)?;
         drop_equal_casts(graph, context);
+        inline_scalars(graph, context);
         rules::apply(graph, context, "constant_folding")?;
         if context.changes() == before {
             return Ok(());
@@ -27,7 +30,8 @@ pub fn constant_folding(graph: &mut Graph, context: &mut Context) -> Result<(), 
     }
 }
 
-fn fold_nodes(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
+/// Replaces nodes whose operands are all constant.
+pub(crate) fn fold_nodes(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
     for id in graph.order() {
         if let Some(tensor) = known_sizes(graph, graph.node(id).outputs[0]) {
             context.fired("known_sizes", || node_name(graph, id));
@@ -63,11 +67,7 @@ fn known_sizes(graph: &Graph, value: ValueId) -> Option<Tensor> {
     if sizes.len() != shape.iter().product::<usize>() || !value.ty.dtype.is_int() {
         return None;
     }
-    let mut tensor = Tensor::zeros(value.ty.dtype, &shape);
-    ir::for_dtype!(value.ty.dtype, T => {
-        tensor.as_mut_slice::<T>().iter_mut().zip(&sizes).for_each(|(x, s)| *x = <T as ir::Element>::from_i64(*s));
-    });
-    Some(tensor)
+    Some(ir::ops::map::scalar::cast(&Tensor::new(&shape, &sizes), value.ty.dtype))
 }
 
 /// The outputs of a node become constants in place, under their names; the node goes.
@@ -118,4 +118,79 @@ fn drop_equal_casts(graph: &mut Graph, context: &mut Context) {
             graph.replace_uses(to, from);
         }
     }
+}
+
+/// `map{add(%0, %1)}(x, const 2)` becomes `map{add(%0, 2.0)}(x)`, in epilogues too.
+fn inline_scalars(graph: &mut Graph, context: &mut Context) {
+    for id in graph.order() {
+        let node = graph.node(id);
+        let is_map = matches!(node.op, Op::Map(_));
+        let own = if is_map { 0 } else { node.op.own_inputs(node.inputs.len()) };
+        let body = match &node.op {
+            Op::Map(map) => map.body.clone(),
+            op => op.def().epilogue().cloned().unwrap_or_default(),
+        };
+        // Argument 0 of an epilogue is the operator's own result.
+        let skip = usize::from(!is_map);
+        let literals: Vec<Option<Literal>> = (0..body.args())
+            .map(|i| if i < skip { None } else { node.inputs.get(own + i - skip).and_then(|v| literal(graph, *v)) })
+            .collect();
+        let mut new = body.clone();
+        for step in &mut new.steps {
+            let inlined: Vec<Operand> = step.operands.iter().map(|o| inlined(o, &literals)).collect();
+            // A literal takes its type from a tensor beside it; the test of `select` gives none. (Tests are `bool`, which
+            // is never inlined.)
+            let values = &inlined[usize::from(step.f == Fn::Select)..];
+            if values.iter().any(|o| !matches!(o, Operand::Literal(_))) {
+                step.operands = inlined;
+            }
+        }
+        if new == body {
+            continue;
+        }
+        let args: Vec<ValueId> = if is_map {
+            node.inputs.clone()
+        } else {
+            std::iter::once(node.outputs[0]).chain(node.inputs[own..].iter().copied()).collect()
+        };
+        let Body { expression, args } = drop_unused(Body { expression: new, args }, skip);
+        if is_map && !keeps_shape(graph, &args, node.outputs[0]) {
+            continue;
+        }
+        let inputs: Vec<ValueId> = node.inputs[..own].iter().chain(&args[skip..]).copied().collect();
+        context.fired("inline_scalar", || node_name(graph, id));
+        let node = graph.node_mut(id);
+        node.inputs = inputs;
+        match &mut node.op {
+            Op::Map(map) => map.body = expression,
+            op => {
+                if let Some(epilogue) = op.def_mut().epilogue_mut() {
+                    *epilogue = expression;
+                }
+            }
+        }
+    }
+}
+
+fn inlined(operand: &Operand, literals: &[Option<Literal>]) -> Operand {
+    match *operand {
+        Operand::Arg(i) => literals[i].map_or(*operand, Operand::Literal),
+        o => o,
+    }
+}
+
+/// The one element of a constant, where a literal holds it exactly.
+fn literal(graph: &Graph, value: ValueId) -> Option<Literal> {
+    let tensor = graph.constant(value).filter(|t| t.len() == 1)?;
+    match tensor.dtype {
+        DType::Bool | DType::U64 => None,
+        dtype if dtype.is_float() => Some(Literal::Float(tensor.get_f64(0))),
+        _ => Some(Literal::Int(tensor.to_i64s()[0])),
+    }
+}
+
+/// A map of these operands still has the shape of its result.
+fn keeps_shape(graph: &Graph, args: &[ValueId], result: ValueId) -> bool {
+    let shapes: Vec<_> = args.iter().map(|v| &graph.ty(*v).shape[..]).collect();
+    ir::ops::map::broadcast_dims(&shapes).is_ok_and(|shape| shape == graph.ty(result).shape)
 }

@@ -16,7 +16,7 @@ pub mod rules;
 mod run;
 mod share;
 
-pub use check::CheckOptions;
+pub use check::{CheckOptions, random_inputs, same_results};
 pub use context::{Context, Note};
 pub use error::PassError;
 pub use pipeline::{Level, PIPELINE, Pass, names, pass_named};

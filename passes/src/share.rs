@@ -4,9 +4,8 @@
 //! do not count as equal.
 
 use crate::context::{Context, value_name};
-use ir::{DType, Def, Graph, OpError, ValueId};
+use ir::{Def, Graph, OpError, Tensor, ValueId};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 pub fn share_common(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
@@ -39,17 +38,15 @@ pub fn share_common(graph: &mut Graph, context: &mut Context) -> Result<(), OpEr
 }
 
 fn share_constants(graph: &Graph, context: &mut Context, same: &mut [ValueId]) {
-    let mut by_hash: HashMap<(DType, Vec<usize>, u64), Vec<ValueId>> = HashMap::new();
+    let mut by_hash: HashMap<u64, Vec<ValueId>> = HashMap::new();
     let uses = graph.use_counts();
     for id in graph.value_ids() {
         let Def::Const(tensor) = &graph.value(id).def else { continue };
         if uses[id.0 as usize] == 0 {
             continue;
         }
-        let mut hasher = DefaultHasher::new();
-        tensor.bytes().hash(&mut hasher);
-        let bucket = by_hash.entry((tensor.dtype, tensor.shape.clone(), hasher.finish())).or_default();
-        let equal = |other: &&ValueId| graph.constant(**other).is_some_and(|o| Arc::ptr_eq(o, tensor) || o.bytes() == tensor.bytes());
+        let bucket = by_hash.entry(tensor.content_hash()).or_default();
+        let equal = |other: &&ValueId| graph.constant(**other).is_some_and(|o| Arc::ptr_eq(o, tensor) || same_bits(o, tensor));
         match bucket.iter().find(equal) {
             Some(first) => {
                 same[id.0 as usize] = *first;
@@ -58,4 +55,8 @@ fn share_constants(graph: &Graph, context: &mut Context, same: &mut [ValueId]) {
             None => bucket.push(id),
         }
     }
+}
+
+fn same_bits(a: &Tensor, b: &Tensor) -> bool {
+    a.dtype == b.dtype && a.shape == b.shape && a.bytes() == b.bytes()
 }

@@ -67,8 +67,13 @@ pub trait Element: bytemuck::Pod + PartialEq + std::fmt::Debug {
     const DTYPE: DType;
     fn to_f64(self) -> f64;
     fn from_f64(x: f64) -> Self;
+    /// Modulo 2^64 for large `u64`.
     fn to_i64(self) -> i64;
     fn from_i64(x: i64) -> Self;
+    /// Exact for integers.
+    fn to_i128(self) -> i128;
+    /// Modulo 2^n for integers, rounded once for floats.
+    fn from_i128(x: i128) -> Self;
 }
 
 macro_rules! elements {
@@ -79,6 +84,8 @@ macro_rules! elements {
             fn from_f64(x: f64) -> Self { x as $t }
             fn to_i64(self) -> i64 { self as i64 }
             fn from_i64(x: i64) -> Self { x as $t }
+            fn to_i128(self) -> i128 { self as i128 }
+            fn from_i128(x: i128) -> Self { x as $t }
         }
     )*};
 }
@@ -92,6 +99,8 @@ macro_rules! half_elements {
             fn from_f64(x: f64) -> Self { <$t>::from_f64(x) }
             fn to_i64(self) -> i64 { <$t>::to_f64(self) as i64 }
             fn from_i64(x: i64) -> Self { <$t>::from_f64(x as f64) }
+            fn to_i128(self) -> i128 { <$t>::to_f64(self) as i128 }
+            fn from_i128(x: i128) -> Self { <$t>::from_f64(x as f64) }
         }
     )*};
 }
@@ -114,6 +123,12 @@ impl Element for B8 {
         i64::from(self.0)
     }
     fn from_i64(x: i64) -> Self {
+        B8(u8::from(x != 0))
+    }
+    fn to_i128(self) -> i128 {
+        i128::from(self.0)
+    }
+    fn from_i128(x: i128) -> Self {
         B8(u8::from(x != 0))
     }
 }

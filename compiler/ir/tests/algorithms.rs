@@ -6,7 +6,8 @@ use common::{Rng, instance};
 use ir::algorithm::interpret;
 use ir::{DType, Op, Tensor, TensorType};
 
-const INSTANCES: usize = 300;
+/// Instances with at least one element, per operator; empty ones are checked on the way.
+const INSTANCES: usize = 250;
 
 fn tolerance(dtype: DType) -> f64 {
     match dtype {
@@ -27,7 +28,7 @@ fn differs(a: &Tensor, b: &Tensor) -> Option<usize> {
 
 fn check(name: &str) {
     let mut rng = Rng(name.bytes().fold(1, |h, b| h * 31 + u64::from(b)));
-    let (mut valid, mut tried, mut elements) = (0, 0, 0);
+    let (mut valid, mut tried) = (0, 0);
     while valid < INSTANCES {
         tried += 1;
         assert!(tried < 20 * INSTANCES, "{name}: only {valid} of {tried} instances fit");
@@ -35,7 +36,6 @@ fn check(name: &str) {
         let types: Vec<TensorType> = inputs.iter().map(TensorType::of).collect();
         let types: Vec<&TensorType> = types.iter().collect();
         let Ok(outputs) = op.infer(&types) else { continue };
-        valid += 1;
         let shown = || format!("{op} of {}", types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
         let operands: Vec<&Tensor> = inputs.iter().collect();
         let meaning = op.eval(&operands).unwrap_or_else(|e| panic!("{}: {e}", shown())).remove(0);
@@ -46,9 +46,8 @@ fn check(name: &str) {
         if let Some(i) = differs(&meaning, &lowered) {
             panic!("{}: element {i} is {} by meaning and {} by algorithm", shown(), meaning.get_f64(i), lowered.get_f64(i));
         }
-        elements += meaning.len();
+        valid += usize::from(!meaning.is_empty());
     }
-    assert!(elements > INSTANCES, "{name}: nearly every instance is empty");
 }
 
 #[test]

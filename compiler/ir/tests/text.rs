@@ -70,7 +70,7 @@ output "half" = %half
             %8 "t": f32[64,4*batch] = transpose(%7; perm=[1,0]) @ "t"
             %9 "n": f32[64,4*batch] = normalize(%8; axes=[0], epsilon=1e-5, center=true) @ "n"
             %10 "p": f32[64,4*batch+3] = pad(%9; before=[0,0], after=[0,3], value=-inf) @ "p"
-            %11 "s": i64[3] = sizes(;dims=[batch,floordiv(batch+1,2),min("past length",7)]) @ "s"
+            %11 "s": i64[3] = sizes(; dims=[batch,floordiv(batch+1,2),min("past length",7)]) @ "s"
             %12 "m": f32[batch,"past length"+1] = cast_f32(%1) @ "m"
             output "logits" = %10
             output "sizes" = %11
@@ -131,7 +131,7 @@ output "i" = %i
 fn mistakes_are_named() {
     error("%0: f32[2] = input\n%1 = relu(%2)", expect!["line 2, column 11: %2 is not defined before"]);
     error("%0: f32[n] = input", expect!["line 1, column 5: the symbol `n` is not declared (`symbol n: 1..64`)"]);
-    error("%0: f32[2] = input\n%1 = rleu(%0)", expect!["line 2, column 6: rleu: there is no operator `rleu`"]);
+    error("%0: f32[2] = input\n%1 = rleu(%0)", expect!["line 2, column 6: there is no operator or function `rleu`"]);
     error("%0: f32[2] = input\n%1: f32[3] = relu(%0)", expect!["line 2, column 1: the type of %1 is f32[2], the text says f32[3]"]);
     error("%0: f32[2] = input\n%1 = add(%0)", expect!["line 2, column 6: the expression uses 2 operands, found 1"]);
     error("%0: f32[2] = input\n%1 = concat(%0; axes=1)", expect!["line 2, column 6: concat: unknown attribute `axes`; known are: axis"]);

@@ -241,7 +241,7 @@ impl Emitter<'_> {
         let end = match end {
             _ if passes == Some(1) => End::Const(0),
             Expr::Const(Const::I32(end)) => End::Const(*end),
-            Expr::Local(id) if true && self.map.of(*id) != var => End::Local(self.map.of(*id)),
+            Expr::Local(id) if !assigns(body, *id) && self.map.of(*id) != var => End::Local(self.map.of(*id)),
             end => {
                 self.expr(end);
                 let local = self.map.fresh_i32();

@@ -53,7 +53,7 @@ pub fn split_address(addr: Expr, offset: u32) -> (Expr, u32) {
     let (base, constant) = split_constant(addr);
     let total = i64::from(offset) + i64::from(constant);
     match u32::try_from(total) {
-        // Offsets of one LEB128 length more than an address buys nothing; keep them within 2^31 to stay readable.
+        // An offset beyond 2³¹ is a negative address constant in disguise: leave it where it wraps.
         Ok(total) if total <= i32::MAX as u32 => (base, total),
         _ => (add(base, Expr::i32(constant)), offset),
     }

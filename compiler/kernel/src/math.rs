@@ -1,10 +1,10 @@
 //! Elementary functions on four floats at a time, as expressions to be inlined into the loops that need them. No lookup
 //! tables, no calls, no scalar code; constants are hoisted to function entry by [`K::constant`].
 //!
-//! Errors are the largest found in `tests/math.rs`, which sweeps all magnitudes; "ulp" counts units in the last place
-//! of the exact result, denormals included unless a function says otherwise. NaN in, NaN out. Coefficients of `exp`,
-//! `log`, `sin`, `cos` are those of Cephes (Moshier); `tanh` and `erf` use the odd rational minimax forms of
-//! Eigen, those of `tanh` adjusted in their last places to the evaluation order here.
+//! Errors are bounds that `tests/math.rs` checks over all magnitudes, with and without [`K::use_relaxed_madd`]; "ulp"
+//! counts units in the last place of the exact result, denormals included unless a function says otherwise. NaN in, NaN
+//! out. Coefficients of `exp`, `log`, `sin`, `cos` are those of Cephes (Moshier); `tanh` and `erf` use the odd rational
+//! minimax forms of Eigen, those of `tanh` adjusted in their last places to the evaluation order here.
 #![allow(clippy::excessive_precision, reason = "coefficients and split constants are given in full")]
 
 use crate::builder::K;
@@ -68,7 +68,7 @@ fn exp_tail(k: &mut K, r: V<F32x4>) -> E<F32x4> {
     horner(k, r, &P) * (r * r) + r
 }
 
-/// ln x, at most 2 ulp; −∞ at ±0, NaN below.
+/// ln x, at most 1 ulp; −∞ at ±0, NaN below.
 pub fn log(k: &mut K, x: impl Into<E<F32x4>>) -> E<F32x4> {
     const P: [f32; 9] = [
         7.037_683_6e-2,

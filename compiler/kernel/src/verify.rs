@@ -1,7 +1,6 @@
 //! The kernel verifier. It checks, in this order of appearance in the kernel:
 //!
-//! - parameters and `task` name declared `i32` locals, each a different one, and nothing assigns `task`'s slot twice
-//!   by declaration;
+//! - the first local is the `i32` `task`; every parameter has a declared `i32` local of its own;
 //! - every local named by a statement or expression is declared;
 //! - every operator has as many operands as its row, each of the row's type; selects have arms of one type;
 //! - immediates are of the row's kind; lane indices are below the lane count; shuffle indices are below 32;

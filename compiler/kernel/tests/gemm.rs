@@ -118,7 +118,7 @@ fn accesses_outside_are_found() {
     let mut memory = vec![0; 256];
     put_words(&mut memory, 0, &[64]);
     let mut interp = Interp::new(&mut memory);
-    interp.allowed = Some(vec![64..76]);
+    interp.allowed = Some(vec![0..16, 64..76]);
     let error = interp.run(&kernel, 0, 0).unwrap_err();
     assert_eq!(error.fault, InterpFault::NotAllowed { access: "store", addr: 64, len: 16 });
     assert_eq!(error.statement, "v128.store[x] = sum");

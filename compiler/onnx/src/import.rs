@@ -12,7 +12,7 @@ use crate::proto::type_proto::Value as TypeValue;
 use crate::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use crate::site::{Folded, Site};
 use crate::tensor::{to_dense, to_tensor};
-use ir::{Graph, Tensor, TensorType, ValueId};
+use ir::{Graph, TensorType, ValueId};
 use prost::bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -314,17 +314,12 @@ impl<'m> Importer<'m> {
             _ => false,
         };
         if shape.dim.len() != found.rank() || shape.dim.iter().zip(&found.shape).any(differs) {
-            let dims: Vec<String> = shape.dim.iter().map(|d| match &d.value {
+            let dims = shape.dim.iter().map(|d| match &d.value {
                 Some(DimValue::DimValue(n)) => n.to_string(),
                 Some(DimValue::DimParam(name)) => name.clone(),
                 None => "?".into(),
             });
             self.warnings.push(format!("the output `{}` is {found}; the file declares [{}]", info.name(), dims.collect::<Vec<_>>().join(",")));
         }
-    }
-
-    /// A tensor of an attribute.
-    pub fn attribute_tensor(&self, proto: &crate::proto::TensorProto) -> Result<Tensor, Fault> {
-        to_tensor(proto, self.base.as_deref())
     }
 }

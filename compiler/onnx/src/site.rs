@@ -8,6 +8,7 @@ use ir::ops::map::Map;
 use ir::ops::reduce::reduce_op::{Reduce, ReduceKind};
 use ir::ops::shuffle::{concat::Concat, expand::Expand, reshape::Reshape, sizes::Sizes, slice::Slice, transpose::Transpose};
 use ir::pointwise::{Fn, Literal, Operand, Pointwise, Step};
+use ir::text::Term;
 use ir::{DType, Dim, Graph, NodeId, Op, Tensor, TensorType, ValueId};
 use std::collections::HashMap;
 use std::path::Path;
@@ -197,6 +198,17 @@ impl<'m> Site<'_, 'm> {
         });
         self.add(Map { body: Pointwise { steps: vec![Step { f, operands: operands.to_vec() }] } }, &values)
     }
+    /// The nodes of a term over values, e.g. `mul(?a, sigmoid(?a))`: `?a` is the first value, `?b` the second.
+    pub fn term(&mut self, text: &str, values: &[ValueId]) -> Result<ValueId, Fault> {
+        let term = ir::text::parse_term(text).map_err(|e| Fault::invalid(format!("expansion `{text}`: {e}")))?;
+        let variable = |name: &str| values.get(usize::from(name.as_bytes()[0].wrapping_sub(b'a'))).copied();
+        let result = ir::text::instantiate(self.graph, &term, &variable, &|_| None, &self.origin, &self.name)?;
+        // The nodes of a term are created in one go, its root last.
+        if let Some(NodeId(root)) = self.graph.producer(result) {
+            (root + 1 - calls(&term)..=root).for_each(|n| self.fold(NodeId(n)));
+        }
+        Ok(result)
+    }
     pub fn unary(&mut self, f: Fn, x: ValueId) -> Result<ValueId, Fault> {
         self.map(f, [x.into()])
     }
@@ -273,5 +285,13 @@ impl<'m> Site<'_, 'm> {
     /// True for values that no node computes.
     pub fn is_stored(&self, v: ValueId) -> bool {
         matches!(self.graph.value(v).def, Def::Const(_))
+    }
+}
+
+/// Number of nodes that a term becomes.
+fn calls(term: &Term) -> u32 {
+    match term {
+        Term::Call { args, .. } => 1 + args.iter().map(calls).sum::<u32>(),
+        Term::Var(_) | Term::Literal(_) => 0,
     }
 }

@@ -40,7 +40,7 @@ pub fn compose(outer: &Body, joint: ValueId, inner: &Body, fixed: usize) -> Body
 }
 
 /// Removes arguments from `fixed` on that the expression does not read.
-fn drop_unused(body: Body, fixed: usize) -> Body {
+pub fn drop_unused(body: Body, fixed: usize) -> Body {
     let mut used = vec![false; body.args.len()];
     used[..fixed].fill(true);
     if body.expression.is_identity() {

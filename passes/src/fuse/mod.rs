@@ -4,13 +4,13 @@
 //! Before: `c = conv(x, w); r = map{relu(add(%0, %1))}(c, b)`. After: `r = conv(x, w, b; epilogue={relu(add(%0, %1))})`.
 
 mod absorb;
-mod body;
+pub(crate) mod body;
 mod merge;
 mod split;
 mod uses;
 
 use crate::context::Context;
-use crate::rules;
+use crate::{fold, rules};
 use ir::ops::Op;
 use ir::{Graph, OpError};
 pub(crate) use uses::Uses;
@@ -39,24 +39,37 @@ fn has_epilogue(op: &Op) -> bool {
 /// Batch norm, bias, residual sum and activation into convolutions and pooling.
 pub fn fuse_conv_bn_relu(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
     split::split_maps(graph, context, is_conv)?;
-    rules::apply(graph, context, "fuse_conv_bn_relu")?;
+    apply_rules(graph, context, "fuse_conv_bn_relu")?;
     fuse_into(graph, context, is_conv)
 }
 
 /// Scale, bias, residual sum and activation into matrix products.
 pub fn fuse_linear_activation(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
     split::split_maps(graph, context, is_linear)?;
-    rules::apply(graph, context, "fuse_linear_activation")?;
+    apply_rules(graph, context, "fuse_linear_activation")?;
     fuse_into(graph, context, is_linear)
 }
 
 /// Maps into maps, then into whatever has an epilogue.
 pub fn fuse_pointwise(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
-    rules::apply(graph, context, "fuse_pointwise")?;
+    apply_rules(graph, context, "fuse_pointwise")?;
     loop {
         let before = context.changes();
         merge::merge_maps(graph, context, None);
         absorb::absorb(graph, context, has_epilogue);
+        if context.changes() == before {
+            graph.compact();
+            return Ok(());
+        }
+    }
+}
+
+/// The rules of a pass. They write new weights and biases as graph; folding computes them, which may let more rules fire.
+fn apply_rules(graph: &mut Graph, context: &mut Context, pass: &str) -> Result<(), OpError> {
+    loop {
+        rules::apply(graph, context, pass)?;
+        let before = context.changes();
+        fold::fold_nodes(graph, context)?;
         if context.changes() == before {
             return Ok(());
         }
@@ -70,6 +83,7 @@ fn fuse_into(graph: &mut Graph, context: &mut Context, target: Target) -> Result
         absorb::absorb(graph, context, target);
         merge::merge_maps(graph, context, Some(target));
         if context.changes() == before {
+            graph.compact();
             return Ok(());
         }
     }

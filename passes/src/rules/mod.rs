@@ -32,8 +32,8 @@ pub enum Inner {
 #[derive(Debug)]
 pub struct Rule {
     pub name: &'static str,
-    /// The pass that applies it.
-    pub pass: &'static str,
+    /// The passes that apply it.
+    pub passes: &'static [&'static str],
     pub pattern: &'static str,
     pub replacement: &'static str,
     pub guards: &'static [&'static str],
@@ -44,12 +44,12 @@ pub struct Rule {
     pub not: &'static str,
 }
 
-/// Declares a rule: `rule!("name" in "pass": "pattern" => "replacement", if ["guard(?x)"], Inner, fires "…", not "…")`.
+/// Declares a rule: `rule!("name" in ["pass"]: "pattern" => "replacement", if ["guard(?x)"], Inner, fires "…", not "…")`.
 macro_rules! rule {
-    ($name:literal in $pass:literal: $pattern:literal => $replacement:literal, if [$($guard:literal),*], $inner:ident,
+    ($name:literal in [$($pass:literal),*]: $pattern:literal => $replacement:literal, if [$($guard:literal),*], $inner:ident,
      fires $fires:literal, not $not:literal) => {
         $crate::rules::Rule {
-            name: $name, pass: $pass, pattern: $pattern, replacement: $replacement, guards: &[$($guard),*],
+            name: $name, passes: &[$($pass),*], pattern: $pattern, replacement: $replacement, guards: &[$($guard),*],
             inner: $crate::rules::Inner::$inner, fires: $fires, not: $not,
         }
     };
@@ -95,7 +95,7 @@ fn ready() -> &'static [Ready] {
 
 /// Applies the rules of one pass until none fires.
 pub fn apply(graph: &mut Graph, context: &mut Context, pass: &str) -> Result<(), OpError> {
-    apply_where(graph, context, &|rule| rule.pass == pass)
+    apply_where(graph, context, &|rule| rule.passes.contains(&pass))
 }
 
 /// Rules make graphs smaller or move constants towards constants, so that they end; a rule that undoes another is a bug.
@@ -156,6 +156,7 @@ fn fire(graph: &mut Graph, uses: &Uses, context: &mut Context, ready: &Ready, ro
     let at = node_name(graph, root);
     let origin = union_origin(graph, found.nodes.iter().copied());
     let name = graph.value(result).name.clone();
+    let replacement = &with_literals(replacement, &found);
     found.materialize(graph);
     let vars = |name: &str| match found.var(name) {
         Some(Bound::Value(value)) => Some(*value),
@@ -187,8 +188,27 @@ fn first_allowed(graph: &Graph, uses: &Uses, guards: &[guards::Call], candidates
     Err(why)
 }
 
+/// Literals that variables stand for are written into the functions that take them, where a tensor is beside them.
+fn with_literals(term: &Term, found: &Match) -> Term {
+    let Term::Call { op, args, attrs } = term else { return term.clone() };
+    let mut new: Vec<Term> = args.iter().map(|a| with_literals(a, found)).collect();
+    if ir::pointwise::Fn::from_name(op).is_some() {
+        for arg in &mut new {
+            if let Term::Var(name) = arg
+                && let Some(Bound::Literal(literal, _)) = found.var(name)
+            {
+                *arg = Term::Literal(*literal);
+            }
+        }
+        if new.iter().all(|a| matches!(a, Term::Literal(_))) {
+            new.clone_from(args);
+        }
+    }
+    Term::Call { op: op.clone(), args: new, attrs: attrs.clone() }
+}
+
 impl Match {
-    /// Literals that variables stand for become constants.
+    /// Other literals that variables stand for become constants.
     fn materialize(&mut self, graph: &mut Graph) {
         for (name, bound) in &mut self.vars {
             if let Bound::Literal(literal, dtype) = *bound {

@@ -159,7 +159,7 @@ macro_rules! int_arith {
                         if r != 0 && (r < 0) != (x[1] < 0) { r.wrapping_add(x[1]) } else { r }
                     },
                     Fn::Fmod => if x[1] == 0 { 0 } else { a.wrapping_rem(x[1]) },
-                    Fn::Pow => int_pow(a as i64, x[1] as i64) as $t,
+                    Fn::Pow => int_pow(a as i64, x[1] as i128) as $t,
                     Fn::Min => a.min(x[1]),
                     Fn::Max => a.max(x[1]),
                     Fn::Clamp => a.max(x[1]).min(x[2]),
@@ -195,20 +195,25 @@ macro_rules! int_arith {
 }
 int_arith!(i8, i16, i32, i64, u8, u16, u32, u64);
 
-/// Wrapping power; a negative exponent rounds towards zero.
-fn int_pow(base: i64, exponent: i64) -> i64 {
-    match (base, exponent) {
-        (1, _) => 1,
-        (-1, e) => {
-            if e % 2 == 0 {
-                1
-            } else {
-                -1
-            }
-        }
-        (_, e) if e < 0 => 0,
-        (b, e) => b.wrapping_pow(e.min(i64::from(u32::MAX)) as u32),
+/// Power modulo 2^64; a negative exponent rounds towards zero.
+fn int_pow(base: i64, exponent: i128) -> i64 {
+    if exponent < 0 {
+        return match base {
+            1 => 1,
+            -1 if exponent % 2 == 0 => 1,
+            -1 => -1,
+            _ => 0,
+        };
     }
+    let (mut power, mut square, mut rest) = (1i64, base, exponent);
+    while rest > 0 {
+        if rest & 1 == 1 {
+            power = power.wrapping_mul(square);
+        }
+        square = square.wrapping_mul(square);
+        rest >>= 1;
+    }
+    power
 }
 
 impl Arith for B8 {
@@ -332,7 +337,7 @@ pub fn cast(x: &Tensor, to: DType) -> Tensor {
     let exact = x.dtype.is_int() || x.dtype == DType::Bool;
     for_dtype!(x.dtype, S => for_dtype!(to, D => {
         for (o, s) in out.as_mut_slice::<D>().iter_mut().zip(x.as_slice::<S>()) {
-            *o = if exact { D::from_i64(s.to_i64()) } else { D::from_f64(Element::to_f64(*s)) };
+            *o = if exact { D::from_i128(s.to_i128()) } else { D::from_f64(Element::to_f64(*s)) };
         }
     }));
     out

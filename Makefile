@@ -1,0 +1,55 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# They need rustup's stable toolchain, Python 3.11 and Node 20; whatever else is missing they install.
+
+CARGO ?= cargo
+NPM ?= npm
+CACHE := $(or $(WASM_TORCH_CACHE),$(HOME)/.cache/wasm-torch)
+OUT := target/modules
+
+.PHONY: demo test check rust web browser bench race models torch-models clean
+
+## Exports models/digits, runs it on 256 real images and prints what came out.
+demo:
+	$(CARGO) run --package wasm-torch-tests --bin demo
+
+## Everything: formatting, lints, Rust, wasmtime, the loader, Node and headless Chromium.
+test: check rust web browser
+
+check:
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) xtask sizes
+
+# The wasm target lets the test rebuild the embedded runtime; without it that test says that it was skipped.
+rust:
+	@rustup target list --installed 2>/dev/null | grep -q wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown || true
+	$(CARGO) test --workspace
+
+web: web/node_modules
+	$(NPM) run build --prefix web
+	$(NPM) test --prefix web
+
+# Real modules in Node and in Chromium, bit for bit what wasmtime computes.
+browser: web tests/browser/node_modules chromium
+	$(CARGO) run --package wasm-torch-tests --bin cases -- $(OUT)
+	WASM_TORCH_CASES=$(abspath $(OUT))/cases.json $(NPM) test --prefix tests/browser
+
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium; }
+
+%/node_modules: %/package-lock.json
+	$(NPM) ci --prefix $*
+	@touch $@
+
+## PyTorch models that are too big to keep here: exported into the cache, with onnxruntime's results. Needs PyTorch.
+models:
+	$$(models/tools/torch_venv.sh | tail -n 1) models/torchvision/export.py
+
+## The race in Chromium beside onnxruntime-web; prints a table and writes target/bench.json.
+bench: web tests/bench/node_modules chromium models
+	$(CARGO) run --release --package wasm-torch-tests --bin race -- target/race
+	node tests/bench/bench.mjs --config target/race/models.json --json target/bench.json
+
+clean:
+	rm -rf target web/dist web/node_modules tests/*/node_modules

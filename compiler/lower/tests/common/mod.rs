@@ -1,0 +1,100 @@
+//! Runs a plan in the kernel interpreter, and compares lowered graphs with `eval`.
+#![allow(dead_code)] // Every test binary uses its own part.
+
+use ir::{DType, Graph, Tensor};
+use kernel::{Interp, ParamKind};
+use lower::plan::{Arg, Plan};
+
+/// Executes every step of a plan. Accesses outside the plan's buffers and weights are errors; the arena starts out full
+/// of NaNs, so that nothing can rely on zeros.
+pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    let arena_base = 64u32;
+    let weights_base = (arena_base + plan.arena_bytes).next_multiple_of(64) + 64;
+    let mut memory = vec![0xffu8; weights_base as usize];
+    let mut allowed: Vec<_> = plan.buffers.iter().map(|b| arena_base + b.offset..arena_base + b.offset + b.bytes).collect();
+    let mut weights = vec![];
+    for weight in &plan.weights {
+        memory.resize(memory.len().next_multiple_of(64), 0xff);
+        weights.push(memory.len() as u32);
+        memory.extend(&weight.bytes);
+        allowed.push(weights[weights.len() - 1]..memory.len() as u32);
+    }
+    memory.resize(memory.len().next_multiple_of(64), 0xff);
+    let args = memory.len() as u32;
+    memory.resize(memory.len() + 4 * 64, 0);
+    for (port, tensor) in plan.inputs.iter().zip(inputs) {
+        let at = (arena_base + plan.buffers[port.buffer.0].offset + port.offset) as usize;
+        memory[at..at + port.bytes as usize].copy_from_slice(tensor.bytes());
+    }
+    for (s, step) in plan.steps.iter().enumerate() {
+        let kernel = &plan.kernels[step.kernel.0];
+        for (i, (arg, param)) in step.args.iter().zip(&kernel.params).enumerate() {
+            let value = match (arg, param.kind) {
+                (Arg::Buffer(b, o), ParamKind::Arena) => plan.buffers[b.0].offset + o,
+                (Arg::Weight(w, o), ParamKind::Weights) => weights[w.0] + o,
+                (Arg::Scalar(v), ParamKind::Scalar) => *v as u32,
+                other => return Err(format!("step {s}: argument {i} does not fit: {other:?}")),
+            };
+            let at = args as usize + 4 * i;
+            memory[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        let mut interp = Interp::new(&mut memory);
+        interp.arena_base = arena_base;
+        interp.allowed = Some(allowed.clone());
+        interp.run_tasks(kernel, args, 0..step.tasks).map_err(|e| format!("step {s}: {e}\n{kernel}"))?;
+    }
+    let read = |port: &lower::plan::Port| {
+        let at = (arena_base + plan.buffers[port.buffer.0].offset + port.offset) as usize;
+        let shape: Vec<usize> = port.shape.iter().map(|d| *d as usize).collect();
+        let dtype = DType::from_name(&port.dtype).expect("a known type");
+        Tensor::from_bytes(dtype, &shape, &memory[at..at + port.bytes as usize]).expect("port sizes agree")
+    };
+    Ok(plan.outputs.iter().map(read).collect())
+}
+
+/// Lowers `graph` and compares the plan's outputs with `eval`, relative to the largest output.
+pub fn check(graph: &Graph, inputs: &[Tensor], tolerance: f64) {
+    check_with(graph, inputs, tolerance, &lower::Options::default());
+}
+
+/// [`check`] with options.
+pub fn check_with(graph: &Graph, inputs: &[Tensor], tolerance: f64, options: &lower::Options) {
+    let expected = ir::eval::eval(graph, inputs).unwrap_or_else(|e| panic!("{e}\n{graph}"));
+    let plan = lower::lower(graph, options).unwrap_or_else(|e| panic!("{e:?}\n{graph}"));
+    let found = execute_plan(&plan, inputs).unwrap_or_else(|e| panic!("{e}\n{graph}\n{plan}"));
+    for (o, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!((found.dtype, &found.shape), (expected.dtype, &expected.shape), "{graph}");
+        let scale = expected.to_f64s().iter().filter(|x| x.is_finite()).fold(1e-6f64, |m, x| m.max(x.abs()));
+        for (i, (f, e)) in found.to_f64s().iter().zip(expected.to_f64s()).enumerate() {
+            let same = (f.is_nan() && e.is_nan()) || *f == e || (f - e).abs() <= tolerance * scale;
+            assert!(same, "output {o}, element {i}: {f} instead of {e}\n{graph}\n{plan}");
+        }
+    }
+}
+
+/// A deterministic generator of test data (SplitMix64).
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    /// A number in `low..=high`.
+    pub fn range(&mut self, low: usize, high: usize) -> usize {
+        low + (self.next() % (high - low + 1) as u64) as usize
+    }
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.next() % 100 < percent
+    }
+    /// A number in −1..1.
+    pub fn float(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+    pub fn tensor(&mut self, dtype: DType, shape: &[usize]) -> Tensor {
+        Tensor::from_fn(dtype, shape, |_| if dtype.is_float() { self.float() } else { (self.next() % 7) as f64 })
+    }
+}

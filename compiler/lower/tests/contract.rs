@@ -1,0 +1,163 @@
+//! Random matrix products and convolutions: the interpreted kernels against `eval`, with and without fused work, over
+//! constant and computed operands, in both layouts.
+
+mod common;
+
+use common::{Rng, check, check_with};
+use ir::ops::contract::conv::{Conv, DataLayout};
+use ir::ops::contract::matmul::MatMul;
+use ir::pointwise::{Fn, Operand};
+use ir::{DType, Graph, Pointwise, Tensor, TensorType, ValueId};
+use std::sync::Arc;
+
+const TOLERANCE: f64 = 2e-6;
+
+fn origin() -> Vec<Arc<str>> {
+    vec!["layer".into()]
+}
+
+/// `relu(%0 + %1)` or `%0 * %1 + %2`, or nothing; the number of extra operands.
+fn random_epilogue(rng: &mut Rng) -> (Pointwise, usize) {
+    let mut body = Pointwise::identity();
+    match rng.range(0, 2) {
+        0 => (body, 0),
+        1 => {
+            let sum = body.push(Fn::Add, vec![Operand::Arg(0), Operand::Arg(1)]);
+            body.push(Fn::Relu, vec![sum]);
+            (body, 1)
+        }
+        _ => {
+            let product = body.push(Fn::Mul, vec![Operand::Arg(0), Operand::Arg(1)]);
+            body.push(Fn::Add, vec![product, Operand::Arg(2)]);
+            (body, 2)
+        }
+    }
+}
+
+/// A shape that broadcasts into `shape`.
+fn broadcastable(rng: &mut Rng, shape: &[usize]) -> Vec<usize> {
+    let skip = rng.range(0, shape.len());
+    shape[skip..].iter().map(|d| if rng.chance(40) { 1 } else { *d }).collect()
+}
+
+/// Adds an operand, as an input (its tensor goes to `inputs`) or as a constant.
+fn operand(graph: &mut Graph, rng: &mut Rng, inputs: &mut Vec<Tensor>, shape: &[usize], constant: bool) -> ValueId {
+    let tensor = rng.tensor(DType::F32, shape);
+    if constant {
+        return graph.add_const("c", tensor);
+    }
+    let id = graph.add_input(&format!("x{}", inputs.len()), TensorType::of(&tensor));
+    inputs.push(tensor);
+    id
+}
+
+fn extras(graph: &mut Graph, rng: &mut Rng, inputs: &mut Vec<Tensor>, shape: &[usize], n: usize, into: &mut Vec<ValueId>) {
+    for _ in 0..n {
+        let shape = broadcastable(rng, shape);
+        let constant = rng.chance(60);
+        into.push(operand(graph, rng, inputs, &shape, constant));
+    }
+}
+
+fn random_matmul(rng: &mut Rng) -> (Graph, Vec<Tensor>) {
+    let (m, k, n) = (rng.range(1, 40), rng.range(1, 50), rng.range(1, 40));
+    let lead: Vec<usize> = (0..rng.range(0, 2)).map(|_| rng.range(1, 3)).collect();
+    let transpose_b = rng.chance(50);
+    let with_lead = |rng: &mut Rng, tail: [usize; 2]| {
+        let mut shape = broadcastable(rng, &lead);
+        shape.extend(tail);
+        shape
+    };
+    let a = with_lead(rng, [m, k]);
+    let b = with_lead(rng, if transpose_b { [n, k] } else { [k, n] });
+    let (mut graph, mut inputs) = (Graph::new("matmul"), vec![]);
+    let a = operand(&mut graph, rng, &mut inputs, &a, false);
+    let constant = rng.chance(60);
+    let b = operand(&mut graph, rng, &mut inputs, &b, constant);
+    let op = MatMul { transpose_b, epilogue: Pointwise::identity() };
+    finish(graph, inputs, rng, vec![a, b], |epilogue| ir::Op::MatMul(MatMul { epilogue, ..op.clone() }))
+}
+
+fn random_conv(rng: &mut Rng) -> (Graph, Vec<Tensor>) {
+    let s = if rng.chance(70) { 2 } else { rng.range(1, 3) };
+    let group = if rng.chance(25) { rng.range(2, 3) } else { 1 };
+    let (cg, mg) = (rng.range(1, 9) + usize::from(group > 1), rng.range(1, 14));
+    let data = if rng.chance(70) { DataLayout::Nhwc } else { DataLayout::Nchw };
+    let kernel: Vec<usize> = (0..s).map(|_| rng.range(1, 3)).collect();
+    let small = |rng: &mut Rng, most: usize| -> Vec<i64> { (0..s).map(|_| rng.range(1, most) as i64).collect() };
+    let (strides, dilations) = (small(rng, 2), small(rng, 2));
+    let pads: Vec<i64> = (0..2 * s).map(|_| rng.range(0, 2) as i64).collect();
+    let spatial: Vec<usize> = (0..s).map(|i| rng.range(5, if s == 3 { 6 } else { 12 }) + kernel[i]).collect();
+    let mut x = vec![rng.range(1, 2)];
+    match data {
+        DataLayout::Nchw => x.extend(std::iter::once(group * cg).chain(spatial)),
+        DataLayout::Nhwc => x.extend(spatial.into_iter().chain([group * cg])),
+    }
+    let mut w = vec![group * mg, cg];
+    w.extend(kernel);
+    let (mut graph, mut inputs) = (Graph::new("conv"), vec![]);
+    let mut value = operand(&mut graph, rng, &mut inputs, &x, false);
+    if rng.chance(50) {
+        // A computed operand gets its margin from its producer.
+        value = graph.add(ir::ops::map::Map::of(Fn::Relu), &[value], &origin(), "relu").unwrap();
+    }
+    let constant = rng.chance(85);
+    let w = operand(&mut graph, rng, &mut inputs, &w, constant);
+    let op = Conv { strides, pads, dilations, group: group as i64, data, epilogue: Pointwise::identity() };
+    finish(graph, inputs, rng, vec![value, w], |epilogue| ir::Op::Conv(Conv { epilogue, ..op.clone() }))
+}
+
+fn finish(mut graph: Graph, mut inputs: Vec<Tensor>, rng: &mut Rng, own: Vec<ValueId>, op: impl std::ops::Fn(Pointwise) -> ir::Op) -> (Graph, Vec<Tensor>) {
+    let types: Vec<_> = own.iter().map(|v| graph.ty(*v).clone()).collect();
+    let plain = op(Pointwise::identity());
+    let shape = plain.infer(&types.iter().collect::<Vec<_>>()).unwrap()[0].const_shape().unwrap();
+    let (epilogue, n) = random_epilogue(rng);
+    let mut operands = own;
+    extras(&mut graph, rng, &mut inputs, &shape, n, &mut operands);
+    let out = graph.add(op(epilogue), &operands, &origin(), "out").unwrap();
+    graph.add_output("out", out);
+    (graph, inputs)
+}
+
+#[test]
+fn matrix_products() {
+    let mut rng = Rng(1);
+    for _ in 0..300 {
+        let (graph, inputs) = random_matmul(&mut rng);
+        check(&graph, &inputs, TOLERANCE);
+    }
+}
+
+#[test]
+fn convolutions() {
+    let mut rng = Rng(2);
+    for _ in 0..300 {
+        let (graph, inputs) = random_conv(&mut rng);
+        check(&graph, &inputs, TOLERANCE);
+    }
+}
+
+/// Small tasks cut rows and columns into blocks; the result is the same, to the bit.
+#[test]
+fn blocks_do_not_change_bits() {
+    let mut rng = Rng(3);
+    for i in 0..80 {
+        let (graph, inputs) = if i % 2 == 0 { random_matmul(&mut rng) } else { random_conv(&mut rng) };
+        let run = |macs_per_task| {
+            let options = lower::Options { macs_per_task, ..Default::default() };
+            check_with(&graph, &inputs, TOLERANCE, &options);
+            common::execute_plan(&lower::lower(&graph, &options).unwrap(), &inputs).unwrap()
+        };
+        assert_eq!(run(u64::MAX), run(200));
+    }
+}
+
+/// Every tile of the schedule table, full and cut, gives the bits of the chosen one.
+#[test]
+fn relaxed_products_stay_close() {
+    let mut rng = Rng(4);
+    for _ in 0..40 {
+        let (graph, inputs) = random_matmul(&mut rng);
+        check_with(&graph, &inputs, TOLERANCE, &lower::Options { relaxed: true, ..Default::default() });
+    }
+}

@@ -1,0 +1,132 @@
+//! Operators that combine the elements along axes: sums, norms, softmax, positions of extrema.
+
+use super::{Row, one};
+use crate::error::Fault;
+use crate::site::Site;
+use ir::ops::reduce::reduce_op::ReduceKind;
+use ir::ops::reduce::softmax::Softmax;
+use ir::pointwise::{Fn, Pointwise};
+use ir::{DType, Dim, Tensor, ValueId};
+
+pub(super) const ROWS: &[Row] = &[
+    one("ArgMax", |s| arg(s, ReduceKind::Max)),
+    one("ArgMin", |s| arg(s, ReduceKind::Min)),
+    one("LogSoftmax", |s| softmax_rows(s, true)),
+    one("LogSoftmax", |s| softmax(s, true)).since(13),
+    one("ReduceL1", |s| reduce(s, "abs(?a)", ReduceKind::Sum, "")),
+    one("ReduceL2", |s| reduce(s, "mul(?a, ?a)", ReduceKind::Sum, "sqrt(?a)")),
+    one("ReduceLogSum", |s| reduce(s, "", ReduceKind::Sum, "log(?a)")),
+    one("ReduceLogSumExp", log_sum_exp),
+    one("ReduceMax", |s| reduce(s, "", ReduceKind::Max, "")),
+    one("ReduceMean", mean),
+    one("ReduceMin", |s| reduce(s, "", ReduceKind::Min, "")),
+    one("ReduceProd", |s| reduce(s, "", ReduceKind::Prod, "")),
+    one("ReduceSum", |s| reduce(s, "", ReduceKind::Sum, "")),
+    one("ReduceSumSquare", |s| reduce(s, "mul(?a, ?a)", ReduceKind::Sum, "")),
+    one("Softmax", |s| softmax_rows(s, false)),
+    one("Softmax", |s| softmax(s, false)).since(13),
+];
+
+/// Axes (an attribute in old operator sets, an input in new ones; all when there are none) and whether they stay as size 1.
+fn axes(s: &Site, x: ValueId) -> Result<(Vec<usize>, bool), Fault> {
+    let rank = s.rank(x);
+    let keepdims = s.attributes.int_or("keepdims", 1)? != 0;
+    let given = s.ints_or_input("axes", 1)?.unwrap_or_default();
+    Ok(match given.is_empty() {
+        true if s.attributes.flag("noop_with_empty_axes")? => (vec![], keepdims),
+        true => ((0..rank).collect(), keepdims),
+        false => (s.axes(&given, rank)?, keepdims),
+    })
+}
+
+/// Reduces between two expressions, which may be empty.
+fn reduce(s: &mut Site, before: &str, kind: ReduceKind, after: &str) -> Result<ValueId, Fault> {
+    let x = s.input(0)?;
+    let (axes, keepdims) = axes(s, x)?;
+    let prepared = if before.is_empty() { x } else { s.term(before, &[x])? };
+    let reduced = if axes.is_empty() { prepared } else { s.reduce(kind, prepared, &axes, keepdims)? };
+    // The number of elements of a shape: a size computed from sizes.
+    if let (Some(sizes), ReduceKind::Prod, false) = (s.graph.value(x).sizes.clone(), kind, axes.is_empty())
+        && s.graph.value(reduced).sizes.is_none()
+    {
+        s.graph.value_mut(reduced).sizes = Some(vec![sizes.iter().product()]);
+    }
+    if after.is_empty() { Ok(reduced) } else { s.term(after, &[reduced]) }
+}
+
+fn mean(s: &mut Site) -> Result<ValueId, Fault> {
+    let x = s.input(0)?;
+    let (axes, keepdims) = axes(s, x)?;
+    mean_over(s, x, &axes, keepdims)
+}
+
+/// The sum divided by the number of elements.
+pub(super) fn mean_over(s: &mut Site, x: ValueId, axes: &[usize], keepdims: bool) -> Result<ValueId, Fault> {
+    if axes.is_empty() {
+        return Ok(x);
+    }
+    let shape = s.shape(x);
+    let count: Dim = axes.iter().map(|a| &shape[*a]).product();
+    let sum = s.reduce(ReduceKind::Sum, x, axes, keepdims)?;
+    let count = s.size_operand(&count, s.dtype(x))?;
+    s.binary(Fn::Div, sum, count)
+}
+
+/// `max + log Σ exp(x − max)`; an infinite maximum is not subtracted.
+fn log_sum_exp(s: &mut Site) -> Result<ValueId, Fault> {
+    let x = s.input(0)?;
+    let (axes, keepdims) = axes(s, x)?;
+    let max = s.reduce(ReduceKind::Max, x, &axes, true)?;
+    let max = s.term("select(isinf(?a), 0.0, ?a)", &[max])?;
+    let powers = s.term("exp(sub(?a, ?b))", &[x, max])?;
+    let sum = s.reduce(ReduceKind::Sum, powers, &axes, true)?;
+    let result = s.term("add(log(?a), ?b)", &[sum, max])?;
+    let shape = s.shape(result).into_iter().enumerate().filter(|(d, _)| keepdims || !axes.contains(d)).map(|(_, size)| size);
+    s.reshape(result, shape.collect())
+}
+
+/// The position of the extremum: the smallest (or largest) position whose element equals it.
+fn arg(s: &mut Site, kind: ReduceKind) -> Result<ValueId, Fault> {
+    let x = s.input(0)?;
+    let rank = s.rank(x);
+    let axis = s.axis_attribute(0, rank)?;
+    let keepdims = s.attributes.int_or("keepdims", 1)? != 0;
+    let last = s.attributes.flag("select_last_index")?;
+    let n = s.shape(x)[axis].as_const().ok_or_else(|| Fault::run_time("size of the axis"))?;
+    // Positions in f32 where they are exact: they then move through the same lanes as the elements.
+    let dtype = if n < 1 << 24 { DType::F32 } else { DType::I64 };
+    let mut shape = vec![1; rank];
+    shape[axis] = usize::try_from(n).map_err(|_| Fault::invalid("the axis has a negative size"))?;
+    const LIMIT: usize = 1 << 28;
+    if shape[axis] == 0 || shape[axis] > LIMIT {
+        return Err(Fault::invalid(format!("no position can be given along an axis of size {n}")));
+    }
+    let positions = s.constant_value(Tensor::from_fn(dtype, &shape, |i| i as f64));
+    let extremum = s.reduce(kind, x, &[axis], true)?;
+    let is_extremum = s.binary(Fn::Equal, x, extremum)?;
+    let (combine, other) = if last { (ReduceKind::Max, -1.0) } else { (ReduceKind::Min, n as f64) };
+    let candidates = s.map(Fn::Select, [is_extremum.into(), positions.into(), other.into()])?;
+    let position = s.reduce(combine, candidates, &[axis], keepdims)?;
+    s.cast(position, DType::I64)
+}
+
+fn softmax(s: &mut Site, log: bool) -> Result<ValueId, Fault> {
+    let x = s.input(0)?;
+    let axis = s.axis_attribute(-1, s.rank(x))? as i64;
+    s.add(Softmax { axis, log, epilogue: Pointwise::identity() }, &[x])
+}
+
+/// Before operator set 13 the axis cuts the shape into a matrix, whose rows are normalised.
+fn softmax_rows(s: &mut Site, log: bool) -> Result<ValueId, Fault> {
+    let x = s.input(0)?;
+    let shape = s.shape(x);
+    let axis = s.axis_attribute(1, shape.len())?;
+    let (x, axis) = if axis + 1 == shape.len() {
+        (x, axis)
+    } else {
+        let rows: Dim = shape[..axis].iter().product();
+        (s.reshape(x, vec![rows, shape[axis..].iter().product()])?, 1)
+    };
+    let result = s.add(Softmax { axis: axis as i64, log, epilogue: Pointwise::identity() }, &[x])?;
+    s.reshape(result, shape)
+}
