@@ -49,9 +49,7 @@ pub fn same_results(before: &Graph, after: &Graph, pass: &'static str, options: 
 
 /// Random tensors for the inputs of a graph.
 pub fn random_inputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
-    let size = |name: &str| {
-        graph.symbols.get(name).map(|bound| ir::Dim::from(FREE_SIZE.max(bound.min).min(bound.max.unwrap_or(i64::MAX))))
-    };
+    let size = |name: &str| graph.symbols.get(name).map(|bound| ir::Dim::from(FREE_SIZE.max(bound.min).min(bound.max.unwrap_or(i64::MAX))));
     let tensor = |(i, id): (usize, &ValueId)| {
         let ty = graph.ty(*id);
         let shape = ty.shape.iter().map(|d| d.substitute(&size));

@@ -20,8 +20,8 @@ pub struct Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match &self.missed {
-            None => write!(f, "{} fired at {} (in {})", self.rule, self.at, self.pass),
-            Some(why) => write!(f, "{} did not fire at {} (in {}): {why}", self.rule, self.at, self.pass),
+            None => write!(f, "{}: {} fired at {}", self.pass, self.rule, self.at),
+            Some(why) => write!(f, "{}: {} did not fire at {}: {why}", self.pass, self.rule, self.at),
         }
     }
 }
@@ -36,12 +36,13 @@ pub struct Context {
 }
 
 impl Context {
-    /// Notes are kept for the rule of this name.
+    /// Notes are kept for the rule of this name, or for all rules of the pass of this name.
     pub fn new(explain: Option<&str>) -> Context {
         Context { explain: explain.map(Into::into), ..Context::default() }
     }
 
-    pub(crate) fn begin(&mut self, pass: &'static str) {
+    /// What follows is done by this pass.
+    pub fn begin(&mut self, pass: &'static str) {
         self.pass = pass;
         self.counts.clear();
     }
@@ -65,7 +66,7 @@ impl Context {
     }
 
     pub(crate) fn explains(&self, rule: &str) -> bool {
-        self.explain.as_deref() == Some(rule)
+        self.explain.as_deref().is_some_and(|name| name == rule || name == self.pass)
     }
 
     /// A rule changed the graph.

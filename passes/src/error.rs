@@ -6,7 +6,7 @@ use crate::{pipeline, rules};
 pub enum PassError {
     #[error("there is no pass `{name}`{}; passes are: {}", suggest(.name, &pipeline::names()), pipeline::names().join(", "))]
     UnknownPass { name: String },
-    #[error("there is no rule `{name}`{}; rules are: {}", suggest(.name, &rules::names()), rules::names().join(", "))]
+    #[error("there is no rule or pass `{name}`{}; rules are: {}", suggest(.name, &rules::names()), rules::names().join(", "))]
     UnknownRule { name: String },
     #[error("the pass `{pass}` could not rebuild a node: {error}\nhint: this is a bug of the compiler; `--disable-pass {pass}` avoids it")]
     Op { pass: &'static str, error: ir::OpError },

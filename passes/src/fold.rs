@@ -20,7 +20,7 @@ const SMALL_BYTES: usize = 4096;
 pub fn constant_folding(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
     loop {
         let before = context.changes();
-        fold_nodes(graph, context)?;
+        fold_nodes(graph, context);
         drop_equal_casts(graph, context);
         inline_scalars(graph, context);
         rules::apply(graph, context, "constant_folding")?;
@@ -31,7 +31,7 @@ pub fn constant_folding(graph: &mut Graph, context: &mut Context) -> Result<(), 
 }
 
 /// Replaces nodes whose operands are all constant.
-pub(crate) fn fold_nodes(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
+pub(crate) fn fold_nodes(graph: &mut Graph, context: &mut Context) {
     for id in graph.order() {
         if let Some(tensor) = known_sizes(graph, graph.node(id).outputs[0]) {
             context.fired("known_sizes", || node_name(graph, id));
@@ -44,14 +44,20 @@ pub(crate) fn fold_nodes(graph: &mut Graph, context: &mut Context) -> Result<(),
         let Some(bytes) = node.outputs.iter().map(|v| bytes_of(graph, *v)).sum::<Option<usize>>() else { continue };
         let limit = SMALL_BYTES.max(MAX_GROWTH * constants.iter().map(|t| t.bytes().len()).sum::<usize>());
         if bytes > limit {
-            context.missed("constant", || node_name(graph, id), || format!("the result has {bytes} bytes, the limit is {limit}"));
+            context.missed("fold_constant", || node_name(graph, id), || format!("the result has {bytes} bytes, the limit is {limit}"));
             continue;
         }
-        let tensors = node.op.eval(&constants.iter().map(|t| &**t).collect::<Vec<_>>())?;
-        context.fired("constant", || node_name(graph, id));
+        let tensors = match node.op.eval(&constants.iter().map(|t| &**t).collect::<Vec<_>>()) {
+            Ok(tensors) => tensors,
+            // It fails at run time too, if it runs at all.
+            Err(why) => {
+                context.missed("fold_constant", || node_name(graph, id), || why.to_string());
+                continue;
+            }
+        };
+        context.fired("fold_constant", || node_name(graph, id));
         become_constants(graph, id, tensors);
     }
-    Ok(())
 }
 
 fn bytes_of(graph: &Graph, value: ValueId) -> Option<usize> {
@@ -148,11 +154,8 @@ fn inline_scalars(graph: &mut Graph, context: &mut Context) {
         if new == body {
             continue;
         }
-        let args: Vec<ValueId> = if is_map {
-            node.inputs.clone()
-        } else {
-            std::iter::once(node.outputs[0]).chain(node.inputs[own..].iter().copied()).collect()
-        };
+        let args: Vec<ValueId> =
+            if is_map { node.inputs.clone() } else { std::iter::once(node.outputs[0]).chain(node.inputs[own..].iter().copied()).collect() };
         let Body { expression, args } = drop_unused(Body { expression: new, args }, skip);
         if is_map && !keeps_shape(graph, &args, node.outputs[0]) {
             continue;

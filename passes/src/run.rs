@@ -16,7 +16,7 @@ pub struct Options {
     pub only: Option<Vec<String>>,
     /// Not these.
     pub disabled: Vec<String>,
-    /// A rule to report on: where it fired, and why it did not.
+    /// A rule, or a pass for all its rules, to report on: where it fired, and why it did not.
     pub explain: Option<String>,
     /// Evaluate before and after every pass.
     pub check: Option<CheckOptions>,
@@ -90,7 +90,7 @@ fn choose(options: &Options) -> Result<Vec<&'static Pass>, PassError> {
             return Err(PassError::UnknownPass { name: name.clone() });
         }
     }
-    if let Some(name) = options.explain.as_ref().filter(|n| !rules::names().contains(&&n[..])) {
+    if let Some(name) = options.explain.as_ref().filter(|n| !rules::names().contains(&&n[..]) && !names().contains(&&n[..])) {
         return Err(PassError::UnknownRule { name: name.clone() });
     }
     let mut chosen: Vec<&Pass> = PIPELINE

@@ -1,12 +1,12 @@
 //! Evaluation of a graph on tensors: the oracle of tests, `verify` and `--check-passes`. It is naive by intent; speed is
 //! the kernels' business.
 
+use crate::DType;
 use crate::bind::{BindError, bind, layer};
 use crate::dim::Dim;
 use crate::graph::{Def, Graph, NodeId, TensorType, ValueId};
 use crate::ops::OpError;
 use crate::tensor::Tensor;
-use crate::DType;
 use std::borrow::Cow;
 use std::sync::Arc;
 

@@ -269,10 +269,7 @@ impl Graph {
         for output in &mut outputs {
             output.value = keep(output.value, None, &mut old);
         }
-        let dropped = Compacted {
-            nodes: old.nodes.iter().flatten().count(),
-            values: old.values.len() - values.len(),
-        };
+        let dropped = Compacted { nodes: old.nodes.iter().flatten().count(), values: old.values.len() - values.len() };
         *self = Graph { name: old.name, inputs, outputs, symbols: old.symbols, values, nodes };
         dropped
     }
@@ -300,10 +297,10 @@ impl Graph {
         for output in &self.outputs {
             let mut next = self.producer(output.value);
             loop {
-                if let Some(node) = next.take() {
-                    if !std::mem::replace(&mut seen[node.0 as usize], true) {
-                        stack.push((node, 0));
-                    }
+                if let Some(node) = next.take()
+                    && !std::mem::replace(&mut seen[node.0 as usize], true)
+                {
+                    stack.push((node, 0));
                 }
                 let Some((node, input)) = stack.last_mut() else { break };
                 match self.node(*node).inputs.get(*input) {

@@ -153,11 +153,13 @@ impl Tensor {
         let size = self.dtype.bytes();
         let from = self.bytes();
         let to = out.bytes_mut();
-        for (i, index) in indices(shape).enumerate() {
-            if let Some(s) = source(&index) {
+        let mut i = 0;
+        for_each_index(shape, |index| {
+            if let Some(s) = source(index) {
                 to[i * size..][..size].copy_from_slice(&from[s * size..][..size]);
             }
-        }
+            i += 1;
+        });
         out
     }
 }
@@ -186,16 +188,32 @@ pub fn indices(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
     let mut index = vec![0; shape.len()];
     (0..total).map(move |i| {
         if i > 0 {
-            for d in (0..shape.len()).rev() {
-                index[d] += 1;
-                if index[d] < shape[d] {
-                    break;
-                }
-                index[d] = 0;
-            }
+            advance(&mut index, &shape);
         }
         index.clone()
     })
+}
+
+/// [`indices`] without an allocation per index.
+pub fn for_each_index(shape: &[usize], mut f: impl FnMut(&[usize])) {
+    let mut index = vec![0; shape.len()];
+    for i in 0..shape.iter().product() {
+        if i > 0 {
+            advance(&mut index, shape);
+        }
+        f(&index);
+    }
+}
+
+/// The next index in row-major order.
+fn advance(index: &mut [usize], shape: &[usize]) {
+    for (i, d) in index.iter_mut().zip(shape).rev() {
+        *i += 1;
+        if *i < *d {
+            break;
+        }
+        *i = 0;
+    }
 }
 
 /// Numpy broadcasting of two or more shapes; `None` when they do not fit.

@@ -2,6 +2,7 @@
 //! operators. It optimises nothing.
 
 mod attributes;
+mod census;
 mod error;
 mod function;
 mod import;
@@ -14,6 +15,7 @@ pub mod proto;
 mod site;
 mod tensor;
 
+pub use census::{Census, Declared, census_file};
 pub use error::{ImportErrors, Kind, Problem};
 pub use import::{Imported, import_bytes, import_file};
 pub use inputs::{Binding, ImportOptions};

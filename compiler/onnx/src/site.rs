@@ -3,7 +3,6 @@
 
 use crate::attributes::Attributes;
 use crate::error::{Fault, invalid};
-use ir::graph::Def;
 use ir::ops::map::Map;
 use ir::ops::reduce::reduce_op::{Reduce, ReduceKind};
 use ir::ops::shuffle::{concat::Concat, expand::Expand, reshape::Reshape, sizes::Sizes, slice::Slice, transpose::Transpose};
@@ -77,10 +76,6 @@ impl<'m> Site<'_, 'm> {
     pub fn variadic(&self) -> Result<Vec<ValueId>, Fault> {
         (0..self.inputs.len().max(1)).map(|i| self.input(i)).collect()
     }
-    pub fn is_used(&self, output: usize) -> bool {
-        self.outputs.get(output).is_some_and(|name| !name.is_empty())
-    }
-
     pub fn ty(&self, v: ValueId) -> TensorType {
         self.graph.ty(v).clone()
     }
@@ -280,11 +275,6 @@ impl<'m> Site<'_, 'm> {
                 self.cast(scalar, dtype).map(Arg::Value)
             }
         }
-    }
-
-    /// True for values that no node computes.
-    pub fn is_stored(&self, v: ValueId) -> bool {
-        matches!(self.graph.value(v).def, Def::Const(_))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Puts two expressions together: renumbers operands, shares equal ones, drops unused ones.
 
 use ir::ValueId;
-use ir::pointwise::{Operand, Pointwise};
+use ir::pointwise::{Fn, Operand, Pointwise};
 
 /// An expression and the tensors that its arguments stand for.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,20 @@ pub fn compose(outer: &Body, joint: ValueId, inner: &Body, fixed: usize) -> Body
     } else {
         outer.expression.map_args(|i| number[i]).substitute(JOINT, &inner.expression)
     };
-    drop_unused(Body { expression, args }, fixed)
+    drop_unused(Body { expression: ordered(expression), args }, fixed)
+}
+
+/// Sums and products name results before tensors before literals, so that equal epilogues become equal kernels.
+fn ordered(mut expression: Pointwise) -> Pointwise {
+    let rank = |o: &Operand| match *o {
+        Operand::Step(i) => (0, i),
+        Operand::Arg(i) => (1, i),
+        Operand::Literal(_) => (2, 0),
+    };
+    for step in expression.steps.iter_mut().filter(|s| matches!(s.f, Fn::Add | Fn::Mul)) {
+        step.operands.sort_by_key(rank);
+    }
+    expression
 }
 
 /// Removes arguments from `fixed` on that the expression does not read.
@@ -52,16 +65,12 @@ pub fn drop_unused(body: Body, fixed: usize) -> Body {
         }
     }
     let at = |i: usize| used[..i].iter().filter(|u| **u).count();
-    Body {
-        expression: body.expression.map_args(at),
-        args: body.args.iter().zip(&used).filter(|(_, u)| **u).map(|(a, _)| *a).collect(),
-    }
+    Body { expression: body.expression.map_args(at), args: body.args.iter().zip(&used).filter(|(_, u)| **u).map(|(a, _)| *a).collect() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ir::pointwise::Fn;
 
     fn body(f: Fn, args: &[u32]) -> Body {
         Body { expression: Pointwise::of(f), args: args.iter().map(|a| ValueId(*a)).collect() }
@@ -72,7 +81,7 @@ mod tests {
         let inner = body(Fn::Add, &[10, 11]);
         let outer = body(Fn::Mul, &[11, 20]);
         let both = compose(&outer, ValueId(20), &inner, 0);
-        assert_eq!(both.expression.to_string(), "{mul(%1, add(%0, %1))}");
+        assert_eq!(both.expression.to_string(), "{mul(add(%0, %1), %1)}");
         assert_eq!(both.args, [ValueId(10), ValueId(11)]);
     }
 
@@ -91,6 +100,6 @@ mod tests {
         let inner = body(Fn::Sigmoid, &[10]);
         let outer = body(Fn::Mul, &[10, 20]);
         let both = compose(&outer, ValueId(20), &inner, 0);
-        assert_eq!(both.expression.to_string(), "{mul(%0, sigmoid(%0))}");
+        assert_eq!(both.expression.to_string(), "{mul(sigmoid(%0), %0)}");
     }
 }

@@ -38,14 +38,14 @@ fn has_epilogue(op: &Op) -> bool {
 
 /// Batch norm, bias, residual sum and activation into convolutions and pooling.
 pub fn fuse_conv_bn_relu(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
-    split::split_maps(graph, context, is_conv)?;
+    split::split_maps(graph, is_conv)?;
     apply_rules(graph, context, "fuse_conv_bn_relu")?;
     fuse_into(graph, context, is_conv)
 }
 
 /// Scale, bias, residual sum and activation into matrix products.
 pub fn fuse_linear_activation(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
-    split::split_maps(graph, context, is_linear)?;
+    split::split_maps(graph, is_linear)?;
     apply_rules(graph, context, "fuse_linear_activation")?;
     fuse_into(graph, context, is_linear)
 }
@@ -69,7 +69,7 @@ fn apply_rules(graph: &mut Graph, context: &mut Context, pass: &str) -> Result<(
     loop {
         rules::apply(graph, context, pass)?;
         let before = context.changes();
-        fold::fold_nodes(graph, context)?;
+        fold::fold_nodes(graph, context);
         if context.changes() == before {
             return Ok(());
         }

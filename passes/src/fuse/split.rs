@@ -4,13 +4,12 @@
 //! Before: `y = map{add(mul(%0, %1), %2)}(conv, s, b)`. After: `t = mul(conv, s); y = add(t, b)`.
 
 use super::Target;
-use crate::context::{Context, node_name};
 use ir::ops::Op;
 use ir::ops::map::Map;
 use ir::pointwise::{Operand, Pointwise, Step};
 use ir::{Graph, OpError, ValueId};
 
-pub fn split_maps(graph: &mut Graph, context: &mut Context, target: Target) -> Result<(), OpError> {
+pub fn split_maps(graph: &mut Graph, target: Target) -> Result<(), OpError> {
     for id in graph.order() {
         let node = graph.node(id).clone();
         let Op::Map(map) = &node.op else { continue };
@@ -45,7 +44,6 @@ pub fn split_maps(graph: &mut Graph, context: &mut Context, target: Target) -> R
         let last = results[results.len() - 1];
         // A part may have another shape than the whole only if the whole has operands that it does not read.
         if graph.ty(last) == graph.ty(node.outputs[0]) {
-            context.missed("split_map", || node_name(graph, id), || "taken apart for the rules".into());
             graph.replace_uses(node.outputs[0], last);
         }
     }

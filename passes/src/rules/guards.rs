@@ -6,6 +6,7 @@ use crate::fuse::Uses;
 use ir::attr::AttrValue;
 use ir::ops::Op;
 use ir::ops::contract::conv::DataLayout;
+use ir::ops::map::broadcast_dims;
 use ir::{DType, Dim, Graph, TensorType, ValueId};
 
 /// A guard as a rule writes it: `name(?x, ?y)`.
@@ -45,6 +46,8 @@ const GUARDS: &[Guard] = &[
     Guard { name: "ordered", arity: 2, check: ordered },
     Guard { name: "powers_of_two", arity: 1, check: powers_of_two },
     Guard { name: "scaled_contraction", arity: 1, check: scaled_contraction },
+    // one_covers(?a, ?b): one of them has the shape of both together, so that folding them makes nothing larger.
+    Guard { name: "one_covers", arity: 2, check: one_covers },
     Guard { name: "identity_permutation", arity: 1, check: identity_permutation },
     Guard { name: "unit_steps", arity: 1, check: unit_steps },
     // composed(?first, ?second, ?both): both = first, then second.
@@ -158,6 +161,13 @@ fn scaled_contraction(s: &mut Scope, a: &[&str]) -> Result<(), String> {
     let holds = heavy.is_some_and(|n| s.graph.constant(n.inputs[1]).is_some() && n.op.def().epilogue().is_some_and(|e| e.is_identity()));
     s.require(holds, a[0], "is no convolution or matrix product by constant weights")?;
     single_use(s, a)
+}
+
+fn one_covers(s: &mut Scope, a: &[&str]) -> Result<(), String> {
+    let (x, y) = (s.ty(a[0])?, s.ty(a[1])?);
+    let both = broadcast_dims(&[&x.shape, &y.shape]).map_err(|e| e.to_string())?;
+    let elements: Dim = both.iter().product();
+    s.require(elements == x.elements() || elements == y.elements(), a[0], "together with the other constant would be larger")
 }
 
 fn identity_permutation(s: &mut Scope, a: &[&str]) -> Result<(), String> {

@@ -60,7 +60,19 @@ pub(crate) use rule;
 pub const RULES: &[&[Rule]] = &[simplify::RULES, scale::RULES];
 
 /// Rewrites that are code, but count and explain themselves like rules.
-const CODED: &[&str] = &["absorb_map", "merge_maps", "constant", "flatten_matmul"];
+const CODED: &[&str] = &[
+    "known_sizes",
+    "fold_constant",
+    "equal_cast",
+    "inline_scalar",
+    "dead_node",
+    "equal_node",
+    "equal_constant",
+    "absorb_map",
+    "merge_maps",
+    "channels_last",
+    "flatten_matmul",
+];
 
 /// Everything that can be explained.
 pub fn names() -> Vec<&'static str> {
@@ -220,6 +232,6 @@ impl Match {
 }
 
 /// The producer of a value, if it is this kind of operator.
-pub(crate) fn produced_by<'g>(graph: &'g Graph, value: ValueId, is: impl Fn(&Op) -> bool) -> Option<&'g ir::Node> {
+pub(crate) fn produced_by(graph: &Graph, value: ValueId, is: impl Fn(&Op) -> bool) -> Option<&ir::Node> {
     graph.producer(value).map(|n| graph.node(n)).filter(|n| is(&n.op))
 }

@@ -19,7 +19,7 @@ pub const RULES: &[Rule] = &[
         "div(conv(?x, ?w; strides=?t, pads=?p, dilations=?d, group=?g, data=?l), ?s)" =>
         "conv(?x, div(?w, reshape(?s; shape=?n)); strides=?t, pads=?p, dilations=?d, group=?g, data=?l)",
         if ["float(?s)", "const(?w)", "const(?s)", "per_output_channel(?s, ?w, ?l, ?n)"], Single,
-        fires "%x: f32[1,2,5] = input  %w: f32[3,2,3] = const random(1)  %s: f32[3] = const [1, -2, 3]
+        fires "%x: f32[1,5,2] = input  %w: f32[3,2,3] = const random(1)  %s: f32[3] = const [1, -2, 3]
             %c = conv(%x, %w; strides=[2], pads=[1,0], dilations=[1], group=1, data=nhwc)
             %y = div(%c, %s)  output \"y\" = %y",
         // The convolution is used elsewhere too.
@@ -42,7 +42,7 @@ pub const RULES: &[Rule] = &[
         not "%x: f32[2,3] = input  %w: f32[3,4] = input  %m = matmul(%x, %w)  %y = map(%m; body={div(%0, 3.0)})  output \"y\" = %y"),
     rule!("scale_of_sum" in ["fuse_conv_bn_relu", "fuse_linear_activation"]:
         "mul(add(?c, ?b), ?s)" => "add(mul(?c, ?s), mul(?b, ?s))",
-        if ["scaled_contraction(?c)", "const(?b)", "const(?s)"], Single,
+        if ["scaled_contraction(?c)", "const(?b)", "const(?s)", "one_covers(?b, ?s)"], Single,
         fires "%x: f32[2,3] = input  %w: f32[3,4] = const random(1)  %b: f32[4] = const random(2)  %s: f32[4] = const random(3)
             %m = matmul(%x, %w)  %a = add(%m, %b)  %y = mul(%a, %s)  output \"y\" = %y",
         // Nothing takes the scale up.
@@ -50,7 +50,7 @@ pub const RULES: &[Rule] = &[
             %a = add(%x, %b)  %y = mul(%a, %s)  output \"y\" = %y"),
     rule!("quotient_of_sum" in ["fuse_conv_bn_relu", "fuse_linear_activation"]:
         "div(add(?c, ?b), ?s)" => "add(div(?c, ?s), div(?b, ?s))",
-        if ["float(?s)", "scaled_contraction(?c)", "const(?b)", "const(?s)"], Single,
+        if ["float(?s)", "scaled_contraction(?c)", "const(?b)", "const(?s)", "one_covers(?b, ?s)"], Single,
         fires "%x: f32[2,3] = input  %w: f32[3,2] = const random(1)  %b: f32[2] = const random(2)  %s: f32[2] = const [3, 5]
             %m = matmul(%x, %w)  %a = add(%m, %b)  %y = div(%a, %s)  output \"y\" = %y",
         not "%x: f32[2,3] = input  %w: f32[3,2] = const random(1)  %b: f32[2] = input  %s: f32[2] = const [3, 5]
@@ -60,13 +60,14 @@ pub const RULES: &[Rule] = &[
         fires "%x: f32[2,3] = input  %c: f32[3] = const random(1)  %y = sub(%x, %c)  output \"y\" = %y",
         not "%x: f32[2,3] = input  %c: f32[3] = const random(1)  %y = sub(%c, %x)  output \"y\" = %y"),
     rule!("sum_of_constants" in ["fuse_conv_bn_relu", "fuse_linear_activation", "fuse_pointwise"]:
-        "add(add(?x, ?a), ?b)" => "add(?x, add(?a, ?b))", if ["not_const(?x)", "const(?a)", "const(?b)"], Single,
+        "add(add(?x, ?a), ?b)" => "add(?x, add(?a, ?b))", if ["not_const(?x)", "const(?a)", "const(?b)", "one_covers(?a, ?b)"], Single,
         fires "%x: f32[2,3] = input  %a: f32[3] = const random(1)  %s = add(%a, %x)  %y = map(%s; body={add(0.5, %0)})  output \"y\" = %y",
         not "%x: f32[2,3] = input  %a: f32[3] = const random(1)  %s = add(%a, %x)  %y = add(%s, %x)  output \"y\" = %y"),
     rule!("product_of_constants" in ["fuse_conv_bn_relu", "fuse_linear_activation", "fuse_pointwise"]:
-        "mul(mul(?x, ?a), ?b)" => "mul(?x, mul(?a, ?b))", if ["not_const(?x)", "const(?a)", "const(?b)"], Single,
-        fires "%x: f32[2,3] = input  %a: f32[3] = const random(1)  %b: f32[2,1] = const random(2)
+        "mul(mul(?x, ?a), ?b)" => "mul(?x, mul(?a, ?b))", if ["not_const(?x)", "const(?a)", "const(?b)", "one_covers(?a, ?b)"], Single,
+        fires "%x: f32[2,3] = input  %a: f32[3] = const random(1)  %b: f32[1] = const random(2)
             %s = mul(%a, %x)  %y = mul(%b, %s)  output \"y\" = %y",
+        // Folded, two small constants would be a large one.
         not "%x: f32[2,3] = input  %a: f32[3] = const random(1)  %b: f32[2,1] = const random(2)
-            %s = add(%a, %x)  %y = mul(%b, %s)  output \"y\" = %y"),
+            %s = mul(%a, %x)  %y = mul(%b, %s)  output \"y\" = %y"),
 ];

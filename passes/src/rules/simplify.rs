@@ -60,6 +60,10 @@ pub const RULES: &[Rule] = &[
         fires "%x: f32[2,3] = input  %m = map(%x; body={min(%0, 0.25)})  %y = map(%m; body={max(%0, -0.5)})  output \"y\" = %y",
         // max(min(x, −0.5), 0.25) is 0.25, clamp(x, 0.25, −0.5) is −0.5.
         not "%x: f32[2,3] = input  %m = map(%x; body={min(%0, -0.5)})  %y = map(%m; body={max(%0, 0.25)})  output \"y\" = %y"),
+    rule!("clamp_relu" in ["fuse_conv_bn_relu", "fuse_linear_activation", "fuse_pointwise"]:
+        "min(relu(?x), ?high)" => "clamp(?x, 0.0, ?high)", if ["float(?x)", "scalar(?high)"], Single,
+        fires "%x: f32[2,3] = input  %r = relu(%x)  %y = map(%r; body={min(%0, 0.5)})  output \"y\" = %y",
+        not "%x: f32[2,3] = input  %h: f32[3] = const [0.1, 0.2, 0.3]  %r = relu(%x)  %y = min(%r, %h)  output \"y\" = %y"),
     rule!("max_zero" in ["fuse_conv_bn_relu", "fuse_linear_activation", "fuse_pointwise"]: "max(?x, 0)" => "relu(?x)", if [], Single,
         fires "%x: f32[2,3] = input  %z: f32[1] = const [0]  %y = max(%z, %x)  output \"y\" = %y",
         not "%x: f32[2,3] = input  %z: f32[1] = const [0]  %y = min(%z, %x)  output \"y\" = %y"),

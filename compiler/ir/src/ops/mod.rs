@@ -190,3 +190,14 @@ pub fn normalize_axis(axis: i64, rank: usize) -> Result<usize, OpError> {
     }
     Ok(if axis < 0 { (axis + r) as usize } else { axis as usize })
 }
+
+/// Axes of a reduction: within 0..rank and increasing.
+pub fn check_axes(name: &str, axes: &[i64], x: &TensorType) -> Result<(), OpError> {
+    if let Some(axis) = axes.iter().find(|a| **a < 0 || **a >= x.rank() as i64) {
+        op_error!("{name}: axis {axis} is out of range for {x}");
+    }
+    if !axes.is_sorted_by(|a, b| a < b) {
+        op_error!("{name}: the axes {axes:?} are not increasing");
+    }
+    Ok(())
+}

@@ -148,11 +148,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn error_at(&self, byte: usize, message: impl Into<String>) -> TextError {
         let before = &self.text[..byte];
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-        TextError {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            message: message.into(),
-        }
+        TextError { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1, message: message.into() }
     }
 }
 

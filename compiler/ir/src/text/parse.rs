@@ -356,9 +356,7 @@ fn product(c: &mut Cursor, negative: bool) -> Result<Dim> {
 fn factor(c: &mut Cursor) -> Result<Dim> {
     let place = c.place();
     match c.next() {
-        Token::Number(text) => {
-            text.parse::<i64>().map(Dim::from).map_err(|_| c.error_at(place, "expected an integer of 64 bits"))
-        }
+        Token::Number(text) => text.parse::<i64>().map(Dim::from).map_err(|_| c.error_at(place, "expected an integer of 64 bits")),
         Token::Word(name) if *c.peek() == Token::Punct('(') => {
             let function = DimFn::from_name(&name).ok_or_else(|| c.error_at(place, format!("there is no function `{name}` of sizes")))?;
             c.expect('(')?;

@@ -20,7 +20,11 @@ pub enum Term {
     Var(String),
     Literal(Literal),
     /// A core operator or a scalar function (a `map` with that single function; `cast(…; to=f32)` is `cast_f32(…)`).
-    Call { op: String, args: Vec<Term>, attrs: Vec<(String, TermAttr)> },
+    Call {
+        op: String,
+        args: Vec<Term>,
+        attrs: Vec<(String, TermAttr)>,
+    },
 }
 
 /// An attribute in a term.

@@ -11,7 +11,8 @@ pub fn from_bf16(bits: E<I32x4>) -> E<F32x4> {
 /// Shifting the fields into place leaves the exponent 112 too small; a product corrects it, for denormals too.
 pub fn from_f16(k: &mut K, bits: E<I32x4>) -> E<F32x4> {
     let bits = k.in_local("half", bits);
-    let magnitude = k.let_("magnitude", i32x4_shl(bits & k.constant_i32x4(0x7fff), 13));
+    let unsigned = k.constant_i32x4(0x7fff);
+    let magnitude = k.let_("magnitude", i32x4_shl(bits & unsigned, 13));
     let value = magnitude.cast::<F32x4>() * k.constant(f32::from_bits(0x7780_0000));
     let is_special = i32x4_ge_s(magnitude, k.constant_i32x4(0x0f80_0000));
     let special = (magnitude | k.constant_i32x4(0x7f80_0000)).cast::<F32x4>();
@@ -32,7 +33,8 @@ pub fn to_bf16(k: &mut K, value: E<F32x4>) -> E<I32x4> {
 pub fn to_f16(k: &mut K, value: E<F32x4>) -> E<I32x4> {
     let value = k.in_local("single", value);
     let bits = value.cast::<I32x4>();
-    let magnitude = k.let_("magnitude", bits & k.constant_i32x4(i32::MAX));
+    let unsigned = k.constant_i32x4(i32::MAX);
+    let magnitude = k.let_("magnitude", bits & unsigned);
     // Normal results: round off 13 bits and move the exponent.
     let odd = i32x4_shr_u(magnitude, 13) & k.constant_i32x4(1);
     let normal = i32x4_shr_u(magnitude + k.constant_i32x4(0xfff - 0x3800_0000) + odd, 13);

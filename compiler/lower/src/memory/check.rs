@@ -170,7 +170,7 @@ impl Replay<'_> {
     fn live(&self, place: &str, access: Access, id: BufferId, step: usize) -> Result<(), MemoryFault> {
         let b = &self.plan.buffers[id.0];
         let buffer = b.name.clone();
-        if b.align == 0 || b.offset % b.align != 0 {
+        if !b.align.is_power_of_two() || !b.offset.is_multiple_of(b.align) {
             return Err(MemoryFault::Unaligned { buffer, offset: b.offset, align: b.align });
         }
         let end = self.bytes(id).end;

@@ -64,6 +64,10 @@ impl Block {
         Block { bytes: u64::from(buffer.bytes).next_multiple_of(align), align, live: buffer.live.clone() }
     }
 
+    fn steps(&self) -> u64 {
+        self.live.len() as u64
+    }
+
     fn meets(&self, other: &Block) -> bool {
         self.live.start < other.live.end && other.live.start < self.live.end
     }
@@ -84,15 +88,16 @@ enum Fit {
 
 fn search(blocks: &[Block], live_bytes: u64) -> Placement {
     let used: Vec<usize> = (0..blocks.len()).filter(|i| !blocks[*i].live.is_empty()).collect();
-    let sorted = |key: &dyn Fn(&Block) -> (Reverse<u64>, Reverse<u64>, usize)| {
+    let sorted = |key: fn(&Block) -> [u64; 3]| {
         let mut order = used.clone();
         order.sort_by_key(|i| (key(&blocks[*i]), *i));
         order
     };
+    // A complement sorts downwards.
     let orders = [
-        sorted(&|b| (Reverse(b.bytes), Reverse(b.live.len() as u64), b.live.start)),
-        sorted(&|b| (Reverse(b.bytes * b.live.len() as u64), Reverse(b.bytes), b.live.start)),
-        sorted(&|b| (Reverse(u64::MAX - b.live.start as u64), Reverse(b.bytes), b.live.end)),
+        sorted(|b| [!b.bytes, !b.steps(), b.live.start as u64]),
+        sorted(|b| [!(b.bytes * b.steps()), !b.bytes, b.live.start as u64]),
+        sorted(|b| [b.live.start as u64, !b.bytes, b.live.end as u64]),
         by_crowded_steps(blocks, &used),
     ];
     let good = live_bytes.saturating_mul(GOOD_ENOUGH) / 100;

@@ -8,6 +8,8 @@ pub mod contract;
 pub mod fill;
 pub mod gather;
 pub mod map;
+pub mod moves;
+pub mod nest;
 pub mod pack;
 pub mod reduce;
 pub mod shuffle;

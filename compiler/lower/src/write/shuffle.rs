@@ -1,15 +1,140 @@
-//! Writes [`ir::algorithm::Shuffle`], and plain copies between views.
+//! Writes [`ir::algorithm::Shuffle`], and plain copies between views. What lies outside a padded operand is cut off into
+//! boxes of its own here, so that no kernel decides per element; how a box is moved is `moves`.
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
 use crate::view::View;
+use crate::write::fill;
+use crate::write::moves::{self, Box};
+use crate::write::nest::{Nest, TASK_BYTES, Tasks, Walk};
+use ir::algorithm::{Access, Piece, Shuffle};
+use kernel::K;
+use std::ops::Range;
 use std::sync::Arc;
 
-pub fn write(_cx: &mut Cx, nx: &NodeCx, _nest: &ir::algorithm::Shuffle) -> Result<(), LowerError> {
-    Err(LowerError::Unsupported { layer: nx.name.clone(), what: "shuffle".into() })
+pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Shuffle) -> Result<(), LowerError> {
+    for piece in &nest.pieces {
+        write_piece(cx, nx, piece)?;
+    }
+    Ok(())
 }
 
 /// Copies all elements of `from` to `to`, which has the same shape and type; either may have gaps.
-pub fn copy(_cx: &mut Cx, _from: &View, _to: &View, _origin: &[Arc<str>]) -> Result<(), LowerError> {
-    Err(LowerError::Unsupported { layer: String::new(), what: "copy".into() })
+pub fn copy(cx: &mut Cx, from: &View, to: &View, origin: &[Arc<str>]) -> Result<(), LowerError> {
+    copy_walks(cx, from.shape.clone(), Walk::of(from), Walk::of(to), origin);
+    Ok(())
+}
+
+fn write_piece(cx: &mut Cx, nx: &NodeCx, piece: &Piece) -> Result<(), LowerError> {
+    let size = |d: &ir::Dim| d.as_const().expect("bound size") as usize;
+    let extent: Vec<usize> = piece.extent.iter().map(size).collect();
+    if extent.contains(&0) {
+        return Ok(());
+    }
+    let start: Vec<usize> = piece.start.iter().map(size).collect();
+    let to = Walk::of(&nx.output);
+    let to = advanced(&to, &start);
+    let from_view = &nx.inputs[piece.read.operand];
+    let whole: Vec<Range<usize>> = extent.iter().map(|e| 0..*e).collect();
+    let inside = match piece.read.pad {
+        None => whole.clone(),
+        Some(_) => interior(&piece.read, &from_view.shape, &extent)
+            .ok_or_else(|| LowerError::Unsupported { layer: nx.name.clone(), what: "padding along a sum of axes".into() })?,
+    };
+    for outside in around(&whole, &inside) {
+        let value = piece.read.pad.expect("only padded reads have an outside");
+        fill::fill(cx, sizes(&outside), advanced(&to, &starts(&outside)), value, nx.origin);
+    }
+    if inside.iter().all(|r| !r.is_empty()) {
+        let view = nx.input(cx, piece.read.operand);
+        let from = Walk::new(&view, &piece.read.index, extent.len());
+        copy_walks(cx, sizes(&inside), advanced(&from, &starts(&inside)), advanced(&to, &starts(&inside)), nx.origin);
+    }
+    Ok(())
+}
+
+fn starts(ranges: &[Range<usize>]) -> Vec<usize> {
+    ranges.iter().map(|r| r.start).collect()
+}
+
+fn sizes(ranges: &[Range<usize>]) -> Vec<usize> {
+    ranges.iter().map(Range::len).collect()
+}
+
+/// The walk from another starting index.
+pub fn advanced(walk: &Walk, by: &[usize]) -> Walk {
+    let bytes = walk.view.dtype.bytes() as i64;
+    let moved: i64 = by.iter().zip(&walk.strides).map(|(i, s)| *i as i64 * s / bytes).sum();
+    Walk { base: walk.base + moved, ..walk.clone() }
+}
+
+/// The part of a box that reads inside a tensor of `shape`; `None` when that is no box.
+fn interior(read: &Access, shape: &[usize], extent: &[usize]) -> Option<Vec<Range<usize>>> {
+    let mut inside: Vec<Range<usize>> = extent.iter().map(|e| 0..*e).collect();
+    for (affine, size) in read.index.iter().zip(shape) {
+        let (offset, size) = (affine.offset.as_const().expect("bound size"), *size as i64);
+        let mut axes: Vec<usize> = affine.terms.iter().map(|(a, _)| *a).filter(|a| affine.coefficient(*a) != 0).collect();
+        axes.sort_unstable();
+        axes.dedup();
+        let range = match axes[..] {
+            [] if (0..size).contains(&offset) => continue,
+            [] => return Some(extent.iter().map(|_| 0..0).collect()),
+            [axis] => {
+                let c = affine.coefficient(axis);
+                let fits = |i: &usize| (0..size).contains(&(offset + c * *i as i64));
+                let first = inside[axis].clone().find(fits).unwrap_or(inside[axis].end);
+                let last = inside[axis].clone().rev().find(fits).map_or(first, |l| l + 1);
+                (axis, first..last)
+            }
+            _ => return None,
+        };
+        inside[range.0] = range.1;
+    }
+    Some(inside)
+}
+
+/// Boxes that cover `whole` without `inside`.
+fn around(whole: &[Range<usize>], inside: &[Range<usize>]) -> Vec<Vec<Range<usize>>> {
+    if inside.iter().any(Range::is_empty) && !whole.is_empty() {
+        return vec![whole.to_vec()];
+    }
+    let mut left = whole.to_vec();
+    let mut boxes = vec![];
+    for d in 0..whole.len() {
+        for part in [left[d].start..inside[d].start, inside[d].end..left[d].end] {
+            if !part.is_empty() {
+                let mut slab = left.clone();
+                slab[d] = part;
+                boxes.push(slab);
+            }
+        }
+        left[d] = inside[d].clone();
+    }
+    boxes
+}
+
+/// One step that copies a box.
+fn copy_walks(cx: &mut Cx, dims: Vec<usize>, from: Walk, to: Walk, origin: &[Arc<str>]) {
+    if dims.contains(&0) {
+        return;
+    }
+    let bytes = to.view.dtype.bytes();
+    let output = to.view.clone();
+    let mut nest = Nest { dims, walks: vec![from, to] };
+    nest.merge(0);
+    let order = shape(&nest.dims, &nest.strides(), bytes).order();
+    let nest = nest.reordered(&order);
+    let strides = nest.strides();
+    let whole = shape(&nest.dims, &strides, bytes);
+    let tasks = Tasks::aligned(&nest.dims, TASK_BYTES / bytes, |d| whole.multiple(d));
+    let dims: Vec<String> = nest.dims.iter().map(ToString::to_string).collect();
+    let mut k = K::new(format!("copy_{:?}_{bytes}_{}", whole.form(), dims.join("x")).to_lowercase());
+    let pointers = [nest.walks[0].pointer(&mut k, "x"), nest.walks[1].pointer(&mut k, "y")];
+    let inner = tasks.inner(&strides);
+    tasks.emit(&mut k, &nest.dims, &pointers, &strides, |k, p, dims| moves::copy(k, &shape(dims, &inner, bytes), p[0], p[1]));
+    cx.step(k.finish(), nest.args(), tasks.count, 0, origin, &[&output], &[]);
+}
+
+fn shape(dims: &[usize], strides: &[Vec<i64>], bytes: usize) -> Box {
+    Box { dims: dims.to_vec(), from: strides[0].clone(), to: strides[1].clone(), bytes }
 }

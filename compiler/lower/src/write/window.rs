@@ -14,8 +14,6 @@ use kernel::{E, I32, K, V};
 mod channels;
 mod general;
 mod loops;
-#[cfg(test)]
-mod tests;
 
 pub fn write(cx: &mut Cx, nx: &NodeCx, window: &Window) -> Result<(), LowerError> {
     let nest = Nest::new(cx, nx, window)?;

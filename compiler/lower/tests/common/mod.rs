@@ -5,19 +5,22 @@ use ir::{DType, Graph, Tensor};
 use kernel::{Interp, ParamKind};
 use lower::plan::{Arg, Plan};
 
-/// Executes every step of a plan. Accesses outside the plan's buffers and weights are errors; the arena starts out full
-/// of NaNs, so that nothing can rely on zeros.
+/// Executes every step of a plan. A step may touch only the buffers it says it reads or writes and the weights among its
+/// arguments; tasks run backwards; the arena starts out full of NaNs, so that nothing can rely on zeros.
 pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let arena_base = 64u32;
     let weights_base = (arena_base + plan.arena_bytes).next_multiple_of(64) + 64;
     let mut memory = vec![0xffu8; weights_base as usize];
-    let mut allowed: Vec<_> = plan.buffers.iter().map(|b| arena_base + b.offset..arena_base + b.offset + b.bytes).collect();
-    let mut weights = vec![];
+    let place = |b: &lower::plan::BufferId| {
+        let buffer = &plan.buffers[b.0];
+        arena_base + buffer.offset..arena_base + buffer.offset + buffer.bytes
+    };
+    let mut weights: Vec<std::ops::Range<u32>> = vec![];
     for weight in &plan.weights {
         memory.resize(memory.len().next_multiple_of(64), 0xff);
-        weights.push(memory.len() as u32);
+        let start = memory.len() as u32;
         memory.extend(&weight.bytes);
-        allowed.push(weights[weights.len() - 1]..memory.len() as u32);
+        weights.push(start..memory.len() as u32);
     }
     memory.resize(memory.len().next_multiple_of(64), 0xff);
     let args = memory.len() as u32;
@@ -31,17 +34,24 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
         for (i, (arg, param)) in step.args.iter().zip(&kernel.params).enumerate() {
             let value = match (arg, param.kind) {
                 (Arg::Buffer(b, o), ParamKind::Arena) => plan.buffers[b.0].offset + o,
-                (Arg::Weight(w, o), ParamKind::Weights) => weights[w.0] + o,
+                (Arg::Weight(w, o), ParamKind::Weights) => weights[w.0].start + o,
                 (Arg::Scalar(v), ParamKind::Scalar) => *v as u32,
                 other => return Err(format!("step {s}: argument {i} does not fit: {other:?}")),
             };
             let at = args as usize + 4 * i;
             memory[at..at + 4].copy_from_slice(&value.to_le_bytes());
         }
+        let mut allowed: Vec<_> = step.reads.iter().chain(&step.writes).map(place).collect();
+        allowed.extend(step.args.iter().filter_map(|arg| match arg {
+            Arg::Weight(w, _) => Some(weights[w.0].clone()),
+            _ => None,
+        }));
         let mut interp = Interp::new(&mut memory);
         interp.arena_base = arena_base;
-        interp.allowed = Some(allowed.clone());
-        interp.run_tasks(kernel, args, 0..step.tasks).map_err(|e| format!("step {s}: {e}\n{kernel}"))?;
+        interp.allowed = Some(allowed);
+        for task in (0..step.tasks).rev() {
+            interp.run(kernel, args, task).map_err(|e| format!("step {s}: {e}\n{kernel}"))?;
+        }
     }
     let read = |port: &lower::plan::Port| {
         let at = (arena_base + plan.buffers[port.buffer.0].offset + port.offset) as usize;

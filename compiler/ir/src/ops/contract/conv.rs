@@ -94,7 +94,7 @@ impl OpDef for Conv {
             op_error!("conv needs a kernel of positive size, found {w}");
         }
         let c = self.data.channel(x.rank());
-        if x.shape[c] != Dim::from(kernel[1] as i64 * self.group) {
+        if x.shape[c] != kernel[1] as i64 * self.group {
             op_error!(
                 "conv with group {} and weights {w} needs {} input channels, found {}",
                 self.group,

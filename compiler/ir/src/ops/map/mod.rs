@@ -78,7 +78,8 @@ impl OpDef for Map {
         let shapes: Vec<&[Dim]> = types.iter().map(|t| &t.shape[..]).collect();
         let shape = broadcast_dims(&shapes).ok()?;
         let elements = shape.iter().product::<Dim>().as_const()?;
-        if shape.len() > 1 {
+        let dtypes: Vec<_> = types.iter().map(|t| t.dtype).collect();
+        if shape.len() > 1 || self.body.result_type(&dtypes).ok()?.is_float() {
             return None;
         }
         (0..elements as usize).map(|i| element_size(&self.body, known, i)).collect()

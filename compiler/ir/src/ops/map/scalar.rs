@@ -290,7 +290,6 @@ pub fn splat(literal: Literal, dtype: DType, shape: &[usize]) -> Tensor {
 /// One function over tensors of one shape; `dtype` is the type of the value operands.
 fn eval_step(f: Fn, x: &[Tensor], dtype: DType) -> Tensor {
     let shape = &x[0].shape;
-    let n = x[0].len();
     let mut tests = Tensor::zeros(DType::Bool, shape);
     for_dtype!(dtype, T => {
         let column = |i: usize| x[i].as_slice::<T>();
@@ -317,13 +316,13 @@ fn eval_step(f: Fn, x: &[Tensor], dtype: DType) -> Tensor {
             Fn::Cast(to) => cast(&x[0], to),
             _ => {
                 let mut out = Tensor::zeros(dtype, shape);
+                let columns: Vec<&[T]> = x.iter().map(|t| t.as_slice()).collect();
                 let mut operands = vec![T::from_f64(0.0); x.len()];
-                let to = out.as_mut_slice::<T>();
-                for i in 0..n {
-                    for (o, t) in operands.iter_mut().zip(x) {
-                        *o = t.as_slice::<T>()[i];
+                for (i, to) in out.as_mut_slice::<T>().iter_mut().enumerate() {
+                    for (operand, column) in operands.iter_mut().zip(&columns) {
+                        *operand = column[i];
                     }
-                    to[i] = T::apply(f, &operands);
+                    *to = T::apply(f, &operands);
                 }
                 out
             }

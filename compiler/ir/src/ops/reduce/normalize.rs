@@ -3,7 +3,7 @@
 
 use crate::algorithm::{Access, Affine, Algorithm, Combine, Epilogue, Reduce as ReduceNest, Stage};
 use crate::graph::TensorType;
-use crate::ops::{Arity, OpDef, OpError};
+use crate::ops::{Arity, OpDef, OpError, check_axes};
 use crate::pointwise::{Fn, Literal, Operand, Pointwise};
 use crate::tensor::{Tensor, indices, strides};
 use crate::{attrs, for_dtype, op_error};
@@ -31,9 +31,7 @@ impl OpDef for Normalize {
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         let x = inputs[0];
-        if let Some(axis) = self.axes.iter().find(|a| **a < 0 || **a >= x.rank() as i64) {
-            op_error!("normalize: axis {axis} is out of range for {x}");
-        }
+        check_axes("normalize", &self.axes, x)?;
         if !x.dtype.is_float() {
             op_error!("normalize needs floating-point elements, found {x}");
         }

@@ -4,10 +4,10 @@ use crate::algorithm::{Access, Affine, Algorithm, Combine, Epilogue, Reduce as R
 use crate::dim::Dim;
 use crate::dtype::{Element, highest, lowest};
 use crate::graph::TensorType;
-use crate::ops::{Arity, OpDef, OpError};
+use crate::ops::{Arity, OpDef, OpError, check_axes};
 use crate::pointwise::{Fn, Pointwise};
 use crate::tensor::{Tensor, indices, strides};
-use crate::{attr_enum, attrs, for_dtype, op_error};
+use crate::{attr_enum, attrs, for_dtype};
 
 attr_enum! {
     /// How the elements of a group combine.
@@ -48,9 +48,7 @@ impl OpDef for Reduce {
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         let x = inputs[0];
-        if let Some(axis) = self.axes.iter().find(|a| **a < 0 || **a >= x.rank() as i64) {
-            op_error!("reduce: axis {axis} is out of range for {x}");
-        }
+        check_axes("reduce", &self.axes, x)?;
         let shape = x.shape.iter().enumerate().filter(|(d, _)| self.keepdims || !self.is_reduced(*d));
         let shape = shape.map(|(d, size)| if self.is_reduced(d) { Dim::from(1i64) } else { size.clone() }).collect();
         Ok(vec![TensorType { dtype: x.dtype, shape }])

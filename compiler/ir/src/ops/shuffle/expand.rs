@@ -1,13 +1,11 @@
 //! `expand(x)`: broadcasts to a shape.
 
 use crate::algorithm::{Access, Affine, Algorithm, Piece, Shuffle};
-use crate::attrs;
 use crate::dim::Dim;
 use crate::graph::TensorType;
 use crate::ops::{Arity, OpDef, OpError};
 use crate::tensor::Tensor;
-
-use crate::op_error;
+use crate::{attrs, op_error};
 
 attrs! {
     /// The output's shape; the input broadcasts to it.

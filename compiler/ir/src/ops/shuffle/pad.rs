@@ -4,10 +4,9 @@ use crate::algorithm::{Access, Affine, Algorithm, Piece, Shuffle};
 use crate::dim::Dim;
 use crate::graph::TensorType;
 use crate::ops::{Arity, OpDef, OpError};
+use crate::pointwise::Literal;
 use crate::tensor::{Tensor, strides};
 use crate::{attrs, op_error};
-
-use crate::pointwise::Literal;
 
 attrs! {
     /// Elements to add before and after each dimension (not negative).

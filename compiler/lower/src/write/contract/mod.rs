@@ -250,10 +250,10 @@ impl Writer<'_> {
 
 fn min(k: &mut K, name: &str, a: kernel::E<I32>, b: usize) -> V<I32> {
     let a = k.in_local(name, a);
-    k.let_(name, kernel::select::<I32>(a, b as i32, kernel::i32_lt_u(a, b as i32)))
+    k.let_(name, kernel::select::<I32>(kernel::i32_lt_u(a, b as i32), a, b as i32))
 }
 
 fn max(k: &mut K, name: &str, a: kernel::E<I32>, b: usize) -> kernel::E<I32> {
     let a = k.in_local(name, a);
-    k.let_(name, kernel::select::<I32>(a, b as i32, kernel::i32_gt_u(a, b as i32))).get()
+    k.let_(name, kernel::select::<I32>(kernel::i32_gt_u(a, b as i32), a, b as i32)).get()
 }

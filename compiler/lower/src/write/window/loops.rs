@@ -16,7 +16,7 @@ pub fn for_rows(k: &mut K, nest: &Nest, axes: &[Axis], rows_per_task: usize, bod
     }
     let start = k.let_("row_start", k.task() * rows_per_task as i32);
     let mut end = start + rows_per_task as i32;
-    if rows % rows_per_task != 0 {
+    if !rows.is_multiple_of(rows_per_task) {
         let past = k.let_("row_end", end);
         end = select(i32_lt_u(past, rows as i32), past, rows as i32);
     }

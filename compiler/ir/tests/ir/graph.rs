@@ -47,42 +47,67 @@ fn broken(damage: impl Fn(&mut Graph), expected: Expect) -> Vec<VerifyError> {
 
 #[test]
 fn missing_and_removed_values() {
-    broken(|g| g.node_mut(SECOND).inputs[0] = ValueId(99), expect![[r#"
+    broken(
+        |g| g.node_mut(SECOND).inputs[0] = ValueId(99),
+        expect![[r#"
         matmul of second uses ValueId(99), which does not exist
-    "#]]);
-    broken(|g| g.outputs[0].value = ValueId(99), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.outputs[0].value = ValueId(99),
+        expect![[r#"
         the output `y` uses ValueId(99), which does not exist
-    "#]]);
-    broken(|g| g.inputs.push(ValueId(99)), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.inputs.push(ValueId(99)),
+        expect![[r#"
         the list of inputs uses ValueId(99), which does not exist
-    "#]]);
-    broken(|g| g.node_mut(FIRST).outputs[0] = ValueId(99), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.node_mut(FIRST).outputs[0] = ValueId(99),
+        expect![[r#"
         the definition of ValueId(2) (`h`) does not match the place that should define it
         map of first uses ValueId(99), which does not exist
-    "#]]);
-    broken(|g| g.remove_node(FIRST), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.remove_node(FIRST),
+        expect![[r#"
         matmul of second uses ValueId(2), whose producer NodeId(0) was removed or never existed
-    "#]]);
-    broken(|g| g.remove_node(THIRD), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.remove_node(THIRD),
+        expect![[r#"
         the output `s` uses ValueId(6), whose producer NodeId(2) was removed or never existed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn wrong_definitions() {
-    broken(|g| g.value_mut(H).def = Def::Node(SECOND, 0), expect![[r#"
-        the definition of ValueId(2) (`h`) does not match the place that should define it
-        the definition of ValueId(2) (`h`) does not match the place that should define it
-        matmul of second needs its own result
-    "#]]);
-    broken(|g| g.value_mut(X).def = Def::Input(1), expect![[r#"
-        the definition of ValueId(0) (`x`) does not match the place that should define it
-        the definition of ValueId(0) (`x`) does not match the place that should define it
-    "#]]);
-    broken(|g| g.inputs[0] = B, expect![[r#"
+    broken(
+        |g| g.value_mut(H).def = Def::Node(SECOND, 0),
+        expect![[r#"
+            the definition of ValueId(2) (`h`) does not match the place that should define it
+            matmul of second needs its own result
+        "#]],
+    );
+    broken(
+        |g| g.value_mut(X).def = Def::Input(1),
+        expect![[r#"
+            the definition of ValueId(0) (`x`) does not match the place that should define it
+        "#]],
+    );
+    broken(
+        |g| g.inputs[0] = B,
+        expect![[r#"
         the definition of ValueId(1) (`b`) does not match the place that should define it
         the definition of ValueId(0) (`x`) does not match the place that should define it
-    "#]]);
+    "#]],
+    );
     broken(
         |g| {
             g.add_input("x", TensorType::new(DType::F32, [1i64]));
@@ -91,16 +116,22 @@ fn wrong_definitions() {
             the input name `x` is given twice
         "#]],
     );
-    broken(|g| g.outputs[1].name = "y".into(), expect![[r#"
+    broken(
+        |g| g.outputs[1].name = "y".into(),
+        expect![[r#"
         the output name `y` is given twice
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn cycles() {
-    broken(|g| g.node_mut(FIRST).inputs[0] = H, expect![[r#"
+    broken(
+        |g| g.node_mut(FIRST).inputs[0] = H,
+        expect![[r#"
         map of first needs its own result
-    "#]]);
+    "#]],
+    );
     broken(
         |g| {
             // Two nodes that need each other.
@@ -115,22 +146,37 @@ fn cycles() {
 
 #[test]
 fn wrong_types() {
-    broken(|g| g.value_mut(Y).ty.dtype = DType::F64, expect![[r#"
+    broken(
+        |g| g.value_mut(Y).ty.dtype = DType::F64,
+        expect![[r#"
         matmul of second: result 0 is recorded as f64[n,2] and inferred as f32[n,2]
-    "#]]);
-    broken(|g| g.value_mut(H).ty.shape[0] = 3.into(), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.value_mut(H).ty.shape[0] = 3.into(),
+        expect![[r#"
         map of first: result 0 is recorded as f32[3,4] and inferred as f32[n,4]
         matmul of second: result 0 is recorded as f32[n,2] and inferred as f32[3,2]
-    "#]]);
-    broken(|g| g.value_mut(X).ty.dtype = DType::I32, expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.value_mut(X).ty.dtype = DType::I32,
+        expect![[r#"
         map of first: add: operand types i32 and f32 differ
-    "#]]);
-    broken(|g| g.value_mut(B).ty.shape = vec![1.into(), 4.into()], expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.value_mut(B).ty.shape = vec![1.into(), 4.into()],
+        expect![[r#"
         the constant `b` is recorded as f32[1,4] and holds f32[4]
-    "#]]);
-    broken(|g| g.node_mut(SECOND).inputs.push(H), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.node_mut(SECOND).inputs.push(H),
+        expect![[r#"
         matmul of second: 2 operands for the epilogue, which uses 1
-    "#]]);
+    "#]],
+    );
     broken(
         |g| {
             g.node_mut(SECOND).inputs.pop();
@@ -147,38 +193,59 @@ fn wrong_types() {
             map of first: `map` takes 1 inputs, found 0
         "#]],
     );
-    broken(|g| g.node_mut(FIRST).outputs.push(H), expect![[r#"
+    broken(
+        |g| g.node_mut(FIRST).outputs.push(H),
+        expect![[r#"
         the definition of ValueId(2) (`h`) does not match the place that should define it
         map of first has 2 results, its operator defines 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn wrong_symbols_and_sizes() {
-    broken(|g| g.symbols.clear(), expect![[r#"
+    broken(
+        |g| g.symbols.clear(),
+        expect![[r#"
         `x` mentions the undeclared symbol `n`
         `h` mentions the undeclared symbol `n`
         `y` mentions the undeclared symbol `n`
         `s` mentions the undeclared symbol `n`
         sizes of third mentions the undeclared symbol `n`
-    "#]]);
-    broken(|g| g.symbols[0] = Bound { min: 3, max: Some(2) }, expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.symbols[0] = Bound { min: 3, max: Some(2) },
+        expect![[r#"
         the bounds of the symbol `n` are empty
-    "#]]);
-    broken(|g| g.value_mut(X).ty.shape[0] = (-1).into(), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.value_mut(X).ty.shape[0] = (-1).into(),
+        expect![[r#"
         `x` has a negative size: f32[-1,4]
         map of first: result 0 is recorded as f32[n,4] and inferred as f32[-1,4]
-    "#]]);
-    broken(|g| g.value_mut(S).sizes = Some(vec![Dim::symbol("k")]), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.value_mut(S).sizes = Some(vec![Dim::symbol("k")]),
+        expect![[r#"
         `s` mentions the undeclared symbol `k`
         `s`: known sizes [k] do not fit i64[2]
-    "#]]);
-    broken(|g| g.value_mut(B).sizes = Some(vec![1.into(); 4]), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.value_mut(B).sizes = Some(vec![1.into(); 4]),
+        expect![[r#"
         `b`: known sizes [1, 1, 1, 1] do not fit f32[4]
-    "#]]);
-    broken(|g| g.node_mut(FIRST).origin.clear(), expect![[r#"
+    "#]],
+    );
+    broken(
+        |g| g.node_mut(FIRST).origin.clear(),
+        expect![[r#"
         map (node 0) has no origin
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -194,7 +261,7 @@ fn evaluation() {
     for (name, value) in [("x", X), ("b", B), ("again", Y)] {
         graph.add_output(name, value);
     }
-    let more = eval(&graph, &[x.clone()]).unwrap();
+    let more = eval(&graph, std::slice::from_ref(&x)).unwrap();
     assert_eq!((&more[2], more[3].len(), &more[4]), (&x, 4, &outputs[0]));
 }
 
@@ -243,7 +310,8 @@ fn binding() {
         %6 "s": i64[2] = sizes(; dims=[3,2]) @ "third"
         output "y" = %5
         output "s" = %6
-    "#]].assert_eq(&bound.to_string());
+    "#]]
+    .assert_eq(&bound.to_string());
     let mut graph = graph();
     let before = graph.to_string();
     expect!["there is no free dimension `batch`; the model has: n"].assert_eq(&bind(&mut graph, &[("batch", 3)]).unwrap_err().to_string());
@@ -261,8 +329,10 @@ output "z" = %z
 "#,
     )
     .unwrap();
-    expect!["layer conv1: conv: the kernel of f32[1,1,3,3] does not fit into f32[1,1,1,8]"].assert_eq(&bind(&mut conv, &[("h", 1)]).unwrap_err().to_string());
-    expect!["layer last: slice: 1 elements from -1 in steps of 1 do not lie in dimension 2 of f32[1,1,1,6]"].assert_eq(&bind(&mut conv, &[("h", 3)]).unwrap_err().to_string());
+    expect!["layer conv1: conv: the kernel of f32[1,1,3,3] does not fit into f32[1,1,1,8]"]
+        .assert_eq(&bind(&mut conv, &[("h", 1)]).unwrap_err().to_string());
+    expect!["layer last: slice: 1 elements from -1 in steps of 1 do not lie in dimension 2 of f32[1,1,1,6]"]
+        .assert_eq(&bind(&mut conv, &[("h", 3)]).unwrap_err().to_string());
     bind(&mut conv, &[("h", 4)]).unwrap();
 }
 

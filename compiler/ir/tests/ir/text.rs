@@ -177,7 +177,9 @@ fn sizes_and_types_round_trip() {
 
 #[test]
 fn terms_parse_and_print() {
-    for text in ["mul(?x, sigmoid(?x))", "add(?x, -1.5)", "reshape(relu(?x); shape=?s)", "conv(?x, ?w; group=1, strides=?s, data=nhwc)", "?x", "2"] {
+    for text in
+        ["mul(?x, sigmoid(?x))", "add(?x, -1.5)", "reshape(relu(?x); shape=?s)", "conv(?x, ?w; group=1, strides=?s, data=nhwc)", "?x", "2"]
+    {
         assert_eq!(parse_term(text).unwrap().to_string(), text);
     }
     assert_eq!(parse_term("cast(?x; to=f16)").unwrap().to_string(), "cast_f16(?x)");
@@ -213,7 +215,8 @@ fn terms_become_nodes() {
         %4 "y": f64[n,4] = cast_f64(%3) @ "layer"
         %5 "y": f64[4*n] = reshape(%4; shape=[4*n]) @ "layer"
         output "y" = %5
-    "#]].assert_eq(&graph.to_string());
+    "#]]
+    .assert_eq(&graph.to_string());
     let build = |text: &str| {
         let mut graph: Graph = graph.clone();
         instantiate(&mut graph, &parse_term(text).unwrap(), &|v| (v == "x").then_some(x), &|_| None, &[], "").unwrap_err().to_string()
@@ -222,4 +225,22 @@ fn terms_become_nodes() {
     expect!["the attribute ?s is not bound"].assert_eq(&build("reshape(?x; shape=?s)"));
     expect!["the literal 2.0 stands where a tensor is needed"].assert_eq(&build("matmul(?x, 2.0)"));
     expect!["`map` takes 1 inputs, found 0"].assert_eq(&build("sqrt(2.0)"));
+}
+
+/// Random expressions print, parse and print again to the same text, and mean the same.
+#[test]
+fn random_expressions_round_trip() {
+    let mut rng = crate::instances::Rng(11);
+    for _ in 0..300 {
+        let (op, inputs) = crate::instances::instance("map", &mut rng);
+        let ir::Op::Map(map) = &op else { unreachable!() };
+        let printed = map.body.to_string();
+        let again = parse_pointwise(&printed).unwrap_or_else(|e| panic!("{printed}: {e}"));
+        assert_eq!(again.to_string(), printed);
+        assert_eq!(again.args(), map.body.args());
+        let operands: Vec<&Tensor> = inputs.iter().collect();
+        let (a, b) = (op.eval(&operands), ir::Op::from(ir::ops::map::Map { body: again }).eval(&operands));
+        // By bits: NaN equals NaN.
+        assert_eq!(a.map(|t| t[0].bytes().to_vec()), b.map(|t| t[0].bytes().to_vec()), "{printed}");
+    }
 }

@@ -1,8 +1,6 @@
 //! Every operator's lowering, executed, gives what its meaning says, on random instances.
 
-mod common;
-
-use common::{Rng, instance};
+use crate::instances::{Rng, instance};
 use ir::algorithm::interpret;
 use ir::{DType, Op, Tensor, TensorType};
 

@@ -1,8 +1,6 @@
 //! Sizes: equal expressions are equal, and what is known about them is true.
 
-mod common;
-
-use common::Rng;
+use crate::instances::Rng;
 use ir::dim::DimFn;
 use ir::text::parse_dim;
 use ir::{Bound, Dim, Symbols};
@@ -94,7 +92,10 @@ fn random_expressions() {
         // Division by a size that is not positive has no value.
         let Some(value) = value.as_const() else { continue };
         let (low, high) = d.range(&symbols);
-        assert!(low.is_none_or(|l| l <= value) && high.is_none_or(|h| value <= h), "{d} = {value} outside {low:?}..{high:?} with {values:?} {symbols:?}");
+        assert!(
+            low.is_none_or(|l| l <= value) && high.is_none_or(|h| value <= h),
+            "{d} = {value} outside {low:?}..{high:?} with {values:?} {symbols:?}"
+        );
     }
 }
 

@@ -1,0 +1,113 @@
+//! `verify`: a module against the definition of its model, one table per set of inputs.
+
+use super::console::{Console, Style};
+use super::table::{self, Left, Right, Table};
+use super::{Outcome, inputs, run::load};
+use crate::compare::Tolerance;
+use crate::verify::{Sample, random_inputs, verify};
+use crate::{Error, ModelOptions};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Compare a module with its model on the same inputs.
+///
+/// The model is evaluated operator by operator as the ONNX specification defines them, without any pass; that takes time.
+/// The exit code is 1 when an output differs by more than the tolerance.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wasm-torch verify model.onnx model.wasm
+  wasm-torch verify model.onnx model.wasm --input image.npy
+  wasm-torch verify model.onnx model.wasm --random 10 --seed 7 --rtol 1e-5 --json")]
+pub struct Args {
+    #[arg(value_name = "MODEL.onnx")]
+    model: PathBuf,
+    #[arg(value_name = "MODULE.wasm")]
+    module: PathBuf,
+    /// An input from an .npy file, or several from an .npz file; may be repeated
+    #[arg(short, long = "input", value_name = "[NAME=]FILE")]
+    inputs: Vec<String>,
+    /// How many sets of random inputs to try [default: 1 without --input, else 0]
+    #[arg(long, value_name = "N")]
+    random: Option<u64>,
+    /// Where random inputs begin
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    seed: u64,
+    /// Allowed difference relative to the largest expected element of an output
+    #[arg(long, default_value_t = Tolerance::default().rtol, value_name = "X")]
+    rtol: f64,
+    /// Allowed difference in any case
+    #[arg(long, default_value_t = Tolerance::default().atol, value_name = "X")]
+    atol: f64,
+    #[command(flatten)]
+    options: ModelOptions,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    tolerance: Tolerance,
+    samples: Vec<Sample>,
+}
+
+pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
+    let spinner = console.spinner();
+    spinner.say("importing the model");
+    let graph = crate::export::import(&args.model, &args.options.resolve()?)?.graph;
+    spinner.say("compiling the module");
+    let mut instance = load(&args.module)?;
+    let tolerance = Tolerance { rtol: args.rtol, atol: args.atol };
+    let mut sets = vec![];
+    if !args.inputs.is_empty() {
+        sets.push(("inputs".to_string(), inputs::read(&args.inputs, &instance.manifest().inputs)?));
+    }
+    let random = args.random.unwrap_or(u64::from(args.inputs.is_empty()));
+    sets.extend((0..random).map(|i| {
+        let seed = args.seed.wrapping_add(i);
+        (format!("random, seed {seed}"), random_inputs(instance.manifest(), seed))
+    }));
+    let mut samples = vec![];
+    for (label, inputs) in sets {
+        spinner.say(format!("evaluating the model ({label})"));
+        samples.push(verify(&graph, &mut instance, &inputs, label, tolerance)?);
+    }
+    drop(spinner);
+    let report = Report { ok: samples.iter().all(|s| s.ok), tolerance, samples };
+    if args.json {
+        console.json(&report)?;
+    } else {
+        show(&report, console)?;
+    }
+    Ok(if report.ok { Outcome::Yes } else { Outcome::No })
+}
+
+fn show(report: &Report, console: &mut Console) -> Result<(), Error> {
+    let mut table = Table::new(&[("inputs", Left), ("output", Left), ("max abs", Right), ("max rel", Right), ("argmax", Right), ("", Left)]);
+    for sample in &report.samples {
+        for o in &sample.outputs {
+            let argmax = o.argmax_equal.map_or(String::new(), |(equal, rows)| format!("{equal}/{rows}"));
+            let verdict = match &o.mismatch {
+                Some(mismatch) => (mismatch.clone(), Style::Error),
+                None if o.ok => ("equal".into(), Style::Good),
+                None => ("differs".into(), Style::Error),
+            };
+            let plain = |text: String| (text, Style::Plain);
+            table.styled([
+                plain(sample.inputs.clone()),
+                (o.output.clone(), Style::Bold),
+                plain(table::number(o.max_abs)),
+                plain(table::number(o.max_rel)),
+                plain(argmax),
+                verdict,
+            ]);
+        }
+    }
+    console.print(&table.render(console.paint))?;
+    let Tolerance { rtol, atol } = report.tolerance;
+    let verdict = if report.ok { "the module computes what the model says" } else { "the module differs from the model" };
+    console.note(&format!("{verdict} (allowed: {atol:e} + {rtol:e} × the largest element of an output)"));
+    Ok(())
+}

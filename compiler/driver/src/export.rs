@@ -1,0 +1,154 @@
+//! The pipeline: load → bind → passes → lower → link → write. It decides nothing about any stage; it times them and
+//! reports what they did.
+
+use crate::report::{ExportReport, PassRow, Stages, StepRow, WeightedKernel};
+use crate::{Config, Error, ExportOptions, write_atomically};
+use ir::Graph;
+use link::Linked;
+use lower::Plan;
+use onnx::{ImportOptions, Imported, import_file};
+use passes::Event;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What is being done, for progress displays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Import,
+    /// The pass of this name.
+    Pass(&'static str),
+    Lower,
+    Link,
+    Write,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Stage::Import => f.write_str("importing the model"),
+            Stage::Pass(name) => write!(f, "running the pass {name}"),
+            Stage::Lower => f.write_str("writing kernels and planning memory"),
+            Stage::Link => f.write_str("linking the module"),
+            Stage::Write => f.write_str("writing the file"),
+        }
+    }
+}
+
+/// A module in memory and how it came about.
+#[derive(Debug)]
+pub struct Compiled {
+    pub linked: Linked,
+    pub report: ExportReport,
+}
+
+/// Exports `model` to the file `output`, which appears only when it is complete.
+///
+/// # Errors
+/// Every problem of the stage that failed; see [`Error`].
+pub fn export(model: &Path, output: &Path, options: &ExportOptions, observer: &mut dyn FnMut(Stage)) -> Result<ExportReport, Error> {
+    // A wrong target is found before the work, not after it.
+    let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Error::file("write", output, std::io::ErrorKind::NotFound.into()));
+    }
+    let Compiled { linked, mut report } = compile(model, options, observer)?;
+    observer(Stage::Write);
+    let start = Instant::now();
+    write_atomically(output, &linked.wasm)?;
+    report.stages.write_ms = milliseconds(start.elapsed());
+    report.stages.total_ms += report.stages.write_ms;
+    Ok(report)
+}
+
+/// Compiles `model` to a module in memory.
+pub fn compile(model: &Path, options: &ExportOptions, observer: &mut dyn FnMut(Stage)) -> Result<Compiled, Error> {
+    let start = Instant::now();
+    let config = options.resolve()?;
+    let mut stages = Stages::default();
+    observer(Stage::Import);
+    let Imported { mut graph, mut warnings, .. } = timed(&mut stages.import_ms, || import(model, &config.import))?;
+    warnings.extend(unused_inputs(&graph));
+    let nodes_before = graph.order().len();
+    let (passes, notes) = timed(&mut stages.passes_ms, || run_passes(&mut graph, &config, observer))?;
+    let nodes_after = graph.order().len();
+    observer(Stage::Lower);
+    let plan = timed(&mut stages.lower_ms, || lower(&graph, &config))?;
+    observer(Stage::Link);
+    let linked = timed(&mut stages.link_ms, || link::link(&plan, &config.link))?;
+    stages.total_ms = milliseconds(start.elapsed());
+    let manifest = &linked.manifest;
+    let called = linked.sizes.kernels.iter().filter(|(_, bytes)| *bytes > 0);
+    let report = ExportReport {
+        model: plan.model.clone(),
+        options: options.clone(),
+        stages,
+        passes,
+        notes,
+        nodes_before,
+        nodes_after,
+        sizes: (&linked.sizes).into(),
+        kernels: called.map(|(name, bytes)| WeightedKernel { name: name.clone(), bytes: *bytes }).collect(),
+        memory: manifest.into(),
+        macs: plan.steps.iter().map(|s| s.macs).sum(),
+        steps: manifest.steps.iter().map(StepRow::from).collect(),
+        warnings,
+    };
+    Ok(Compiled { linked, report })
+}
+
+/// Imports a file, and checks what came of it.
+pub fn import(model: &Path, options: &ImportOptions) -> Result<Imported, Error> {
+    let imported = import_file(model, options)?;
+    ir::verify::verify(&imported.graph).map_err(|errors| Error::InvalidGraph(errors.iter().map(ToString::to_string).collect()))?;
+    Ok(imported)
+}
+
+/// Runs the passes: what each did, and the notes on the explained rule.
+pub fn run_passes(graph: &mut Graph, config: &Config, observer: &mut dyn FnMut(Stage)) -> Result<(Vec<PassRow>, Vec<String>), Error> {
+    let mut times = vec![];
+    let mut begin = Instant::now();
+    let report = passes::run(graph, &config.passes, &mut |event| match event {
+        Event::Begin(pass) => {
+            observer(Stage::Pass(pass.name));
+            begin = Instant::now();
+        }
+        Event::End(_) => times.push(milliseconds(begin.elapsed())),
+    })?;
+    let rows = report.passes.iter().zip(times).map(|(pass, ms)| PassRow::new(pass, ms));
+    Ok((rows.collect(), report.notes.iter().map(ToString::to_string).collect()))
+}
+
+/// Lowers a graph whose dimensions are bound.
+pub fn lower(graph: &Graph, config: &Config) -> Result<Plan, Error> {
+    if !graph.symbols.is_empty() {
+        let names: Vec<String> = graph.symbols.keys().map(ToString::to_string).collect();
+        // A symbol that occurs nowhere any more hinders nobody.
+        let used = |name: &String| {
+            let values = graph.inputs.iter().copied().chain(graph.order().into_iter().flat_map(|n| graph.node(n).outputs.clone()));
+            values.into_iter().any(|v| graph.ty(v).shape.iter().any(|d| d.symbols().iter().any(|s| **s == **name)))
+        };
+        let names: Vec<String> = names.into_iter().filter(used).collect();
+        if !names.is_empty() {
+            return Err(Error::FreeDims { names });
+        }
+    }
+    lower::lower(graph, &config.lower).map_err(Error::Lower)
+}
+
+fn unused_inputs(graph: &Graph) -> Vec<String> {
+    let uses = graph.use_counts();
+    let unused = graph.inputs.iter().filter(|id| uses[id.0 as usize] == 0);
+    unused.map(|id| format!("the input `{}` is used by nothing", graph.value(*id).name)).collect()
+}
+
+fn timed<T, E: Into<Error>>(into: &mut f64, work: impl FnOnce() -> Result<T, E>) -> Result<T, Error> {
+    let start = Instant::now();
+    let result = work().map_err(Into::into);
+    *into = milliseconds(start.elapsed());
+    result
+}
+
+/// Milliseconds with three digits after the point.
+pub fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

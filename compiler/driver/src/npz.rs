@@ -1,0 +1,204 @@
+//! NumPy files to tensors and back: `.npy` (one array) and `.npz` (a ZIP archive of them). Elements keep their type;
+//! NumPy has no bf16.
+
+use crate::Error;
+use crate::engine::NamedTensor;
+use crate::error::read_file;
+use ir::{DType, Tensor};
+use npyz::{DType as NpyType, Endianness, NpyHeader, Order, TypeChar};
+use std::io::{Cursor, Read, Write};
+use std::path::Path;
+
+/// Why bytes are not an array, or not one that a tensor can hold.
+#[derive(Debug, thiserror::Error)]
+pub enum NpyError {
+    #[error("not a NumPy file")]
+    NotNumpy,
+    #[error("the header cannot be read: {0}")]
+    Header(std::io::Error),
+    #[error("elements of type {0} are not supported\nhint: convert the array, e.g. array.astype(numpy.float32)")]
+    Type(String),
+    #[error("the file is cut off: {expected} bytes of elements are announced, {found} are there")]
+    Truncated { expected: usize, found: usize },
+    #[error("the archive is damaged: {0}")]
+    Zip(#[from] zip::result::ZipError),
+    #[error("cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Element types as NumPy spells them: kind, bytes, ours.
+const TYPES: &[(TypeChar, u64, DType)] = &[
+    (TypeChar::Float, 2, DType::F16),
+    (TypeChar::Float, 4, DType::F32),
+    (TypeChar::Float, 8, DType::F64),
+    (TypeChar::Int, 1, DType::I8),
+    (TypeChar::Int, 2, DType::I16),
+    (TypeChar::Int, 4, DType::I32),
+    (TypeChar::Int, 8, DType::I64),
+    (TypeChar::Uint, 1, DType::U8),
+    (TypeChar::Uint, 2, DType::U16),
+    (TypeChar::Uint, 4, DType::U32),
+    (TypeChar::Uint, 8, DType::U64),
+    (TypeChar::Bool, 1, DType::Bool),
+];
+
+/// What a file of arrays holds, by its first bytes.
+pub enum Arrays {
+    One(Tensor),
+    /// Keys in the archive's order.
+    Many(Vec<NamedTensor>),
+}
+
+/// Reads an `.npy` or `.npz` file; the contents decide which.
+pub fn read(path: &Path) -> Result<Arrays, Error> {
+    let bytes = read_file(path)?;
+    let arrays = match bytes.get(..2) {
+        Some(b"PK") => parse_npz(&bytes).map(Arrays::Many),
+        _ => parse_npy(&bytes).map(Arrays::One),
+    };
+    arrays.map_err(|error| in_file(path, &error))
+}
+
+/// Reads an `.npy` file.
+pub fn read_npy(path: &Path) -> Result<Tensor, Error> {
+    parse_npy(&read_file(path)?).map_err(|error| in_file(path, &error))
+}
+
+/// Reads an `.npz` file.
+pub fn read_npz(path: &Path) -> Result<Vec<NamedTensor>, Error> {
+    parse_npz(&read_file(path)?).map_err(|error| in_file(path, &error))
+}
+
+fn in_file(path: &Path, error: &NpyError) -> Error {
+    let hint = match error {
+        NpyError::NotNumpy => "\nhint: inputs are .npy or .npz files: numpy.save(\"x.npy\", array)",
+        _ => "",
+    };
+    Error::Usage(format!("{}: {error}{hint}", path.display()))
+}
+
+/// An array from the bytes of an `.npy` file.
+pub fn parse_npy(bytes: &[u8]) -> Result<Tensor, NpyError> {
+    if !bytes.starts_with(b"\x93NUMPY") {
+        return Err(NpyError::NotNumpy);
+    }
+    let mut rest = Cursor::new(bytes);
+    let header = NpyHeader::from_reader(&mut rest).map_err(NpyError::Header)?;
+    let NpyType::Plain(ty) = header.dtype() else { return Err(NpyError::Type(header.dtype().descr())) };
+    let known = TYPES.iter().find(|(kind, size, _)| (*kind, *size) == (ty.type_char(), ty.size_field()));
+    let &(_, _, dtype) = known.ok_or_else(|| NpyError::Type(ty.to_string()))?;
+    let shape: Vec<usize> = header.shape().iter().map(|d| *d as usize).collect();
+    let mut elements = bytes[rest.position() as usize..].to_vec();
+    let found = elements.len();
+    let expected = shape.iter().try_fold(dtype.bytes(), |n, d| n.checked_mul(*d)).unwrap_or(usize::MAX);
+    if found < expected {
+        return Err(NpyError::Truncated { expected, found });
+    }
+    elements.truncate(expected);
+    if ty.endianness() == Endianness::Big {
+        elements.chunks_mut(dtype.bytes()).for_each(<[u8]>::reverse);
+    }
+    let stored: Vec<usize> = match header.order() {
+        Order::C => shape.clone(),
+        Order::Fortran => shape.iter().rev().copied().collect(),
+    };
+    let tensor = Tensor::from_bytes(dtype, &stored, &elements).expect("cut to the size of the shape");
+    Ok(match header.order() {
+        Order::C => tensor,
+        Order::Fortran => transposed(&tensor),
+    })
+}
+
+/// The dimensions in reverse order.
+fn transposed(tensor: &Tensor) -> Tensor {
+    let strides = ir::tensor::strides(&tensor.shape);
+    let shape: Vec<usize> = tensor.shape.iter().rev().copied().collect();
+    tensor.gather_elements(&shape, |index| Some(index.iter().zip(strides.iter().rev()).map(|(i, s)| i * s).sum()))
+}
+
+/// The arrays in the bytes of an `.npz` file.
+pub fn parse_npz(bytes: &[u8]) -> Result<Vec<NamedTensor>, NpyError> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes))?;
+    let mut arrays = vec![];
+    for i in 0..archive.len() {
+        let mut file = archive.by_index(i)?;
+        let name = file.name()?.into_owned();
+        let name = name.strip_suffix(".npy").map_or(name.clone(), Into::into);
+        let mut bytes = vec![];
+        file.read_to_end(&mut bytes)?;
+        arrays.push(NamedTensor { name, tensor: parse_npy(&bytes)? });
+    }
+    Ok(arrays)
+}
+
+/// The bytes of an `.npy` file.
+pub fn npy_bytes(tensor: &Tensor) -> Result<Vec<u8>, NpyError> {
+    let row = TYPES.iter().find(|(_, _, dtype)| *dtype == tensor.dtype);
+    let (kind, size, _) = row.ok_or_else(|| NpyError::Type(tensor.dtype.to_string()))?;
+    let order = if *size == 1 { '|' } else { '<' };
+    let shape: String = tensor.shape.iter().map(|d| format!("{d}, ")).collect();
+    let mut header = format!("{{'descr': '{order}{}{size}', 'fortran_order': False, 'shape': ({}), }}", kind.to_str(), shape.trim_end());
+    // Elements begin at a multiple of 64 bytes; the header ends with a new line.
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(header.len()).expect("ranks are small").to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(tensor.bytes());
+    Ok(bytes)
+}
+
+/// The bytes of an `.npz` file, the same for the same arrays.
+pub fn npz_bytes(arrays: &[NamedTensor]) -> Result<Vec<u8>, NpyError> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(vec![]));
+    let options = zip::write::SimpleFileOptions::default().last_modified_time(zip::DateTime::default());
+    for NamedTensor { name, tensor } in arrays {
+        archive.start_file(format!("{name}.npy"), options)?;
+        archive.write_all(&npy_bytes(tensor)?)?;
+    }
+    Ok(archive.finish()?.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_survive_a_round_trip() {
+        for (_, _, dtype) in TYPES {
+            for shape in [&[][..], &[3], &[2, 0, 4], &[2, 3, 4]] {
+                let name = format!("{dtype}{shape:?}");
+                let tensor = Tensor::random(*dtype, shape, 7);
+                assert_eq!(parse_npy(&npy_bytes(&tensor).unwrap()).unwrap(), tensor, "{name}");
+                let [back] = &parse_npz(&npz_bytes(&[NamedTensor { name: name.clone(), tensor: tensor.clone() }]).unwrap()).unwrap()[..] else {
+                    panic!("one array")
+                };
+                assert_eq!((&back.name, &back.tensor), (&name, &tensor));
+            }
+        }
+    }
+
+    fn npy(descr: &str, fortran: &str, shape: &str, elements: &[u8]) -> Vec<u8> {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+        [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes(), elements].concat()
+    }
+
+    #[test]
+    fn big_endian_and_column_major_arrays_are_turned() {
+        let tensor = parse_npy(&npy(">i2", "True", "(2, 3)", &[0, 1, 0, 4, 0, 2, 0, 5, 0, 3, 0, 6])).unwrap();
+        assert_eq!(tensor, Tensor::new::<i16>(&[2, 3], &[1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let text = |bytes: &[u8]| parse_npy(bytes).unwrap_err().to_string();
+        assert_eq!(text(b"\x89PNG"), "not a NumPy file");
+        assert_eq!(text(&npy("<f4", "False", "(3,)", &[0; 8])), "the file is cut off: 12 bytes of elements are announced, 8 are there");
+        assert!(text(&npy("<c8", "False", "(1,)", &[0; 8])).starts_with("elements of type <c8 are not supported"));
+        assert!(text(&npy("<f4", "False", "(9223372036854775807, 9223372036854775807)", &[])).contains("cut off"));
+        assert!(text(&npy("<f4", "False", "(3,)", &[])[..30]).starts_with("the header cannot be read"));
+        assert!(parse_npz(b"PK\x03\x04").is_err());
+    }
+}

@@ -1,0 +1,233 @@
+//! The options of an export: one documented struct, from which the command line, other languages' keywords and the JSON
+//! form follow, and the configuration it resolves to. It reads only the arrays that `bind` names.
+
+use crate::{Error, PRODUCER, npz};
+use onnx::{Binding, ImportOptions};
+use passes::Level;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::str::FromStr;
+
+/// What fixes a model's inputs; the same for every command that reads an ONNX file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, clap::Args)]
+#[serde(default)]
+pub struct ModelOptions {
+    /// Give a symbolic dimension its size; may be repeated
+    #[arg(long = "dim", value_name = "NAME=N")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dims: Vec<DimOption>,
+    /// Make an input a constant: a number, numbers separated by commas, or an .npy file; may be repeated
+    #[arg(long = "bind", value_name = "INPUT=VALUE")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bind: Vec<BindOption>,
+}
+
+/// Options of an export. Every field may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, clap::Args)]
+#[serde(default)]
+pub struct ExportOptions {
+    /// Optimisation level: 0 imports and verifies; 1 folds constants and drops dead code; 2 (the default) adds every
+    /// algebraically exact fusion and the channels-last layout; 3 may change rounding within the stated tolerance
+    #[arg(short = 'O', value_name = "LEVEL", value_parser = level, help_heading = "Optimisation")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "level_name")]
+    pub level: Option<Level>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: ModelOptions,
+    /// Run these passes only, whatever the level
+    #[arg(long, value_name = "PASS,…", value_delimiter = ',', help_heading = "Optimisation")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passes: Option<Vec<String>>,
+    /// Leave passes out; may be repeated
+    #[arg(long = "disable-pass", value_name = "PASS", value_delimiter = ',', help_heading = "Optimisation")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disable_passes: Vec<String>,
+    /// Say where a rule fired, and where it did not and why
+    #[arg(long, value_name = "RULE", help_heading = "Optimisation")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<String>,
+    /// Evaluate the model before and after every pass and compare; slow
+    #[arg(long, help_heading = "Optimisation")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub check_passes: bool,
+    /// How far the run-time memory pools may grow, in MiB
+    #[arg(long, value_name = "MIB", help_heading = "Module")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool_mb: Option<u32>,
+    /// Keep function names in the module, for profilers and disassemblers
+    #[arg(long, help_heading = "Module")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub debug_names: bool,
+}
+
+/// Options resolved: what each stage is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub import: ImportOptions,
+    pub passes: passes::Options,
+    pub lower: lower::Options,
+    pub link: link::LinkInfo,
+}
+
+impl ModelOptions {
+    /// Reads the arrays that `bind` names.
+    pub fn resolve(&self) -> Result<ImportOptions, Error> {
+        let dims = self.dims.iter().map(|dim| (dim.name.clone(), dim.size)).collect();
+        let bind_inputs = self.bind.iter().map(BindOption::resolve).collect::<Result<_, _>>()?;
+        Ok(ImportOptions { dims, bind_inputs, ..ImportOptions::default() })
+    }
+}
+
+impl ExportOptions {
+    pub fn resolve(&self) -> Result<Config, Error> {
+        let passes = passes::Options {
+            level: self.level.unwrap_or_default(),
+            only: self.passes.clone(),
+            disabled: self.disable_passes.clone(),
+            explain: self.explain.clone(),
+            check: self.check_passes.then(passes::CheckOptions::default),
+            stop_after: None,
+        };
+        let mut link = link::LinkInfo { producer: PRODUCER.into(), debug_names: self.debug_names, ..link::LinkInfo::default() };
+        link.pool_mb = self.pool_mb.unwrap_or(link.pool_mb);
+        link.options = self.manifest_options();
+        Ok(Config { import: self.model.resolve()?, passes, lower: lower::Options::default(), link })
+    }
+
+    /// What shaped the module, without paths: the manifest is the same on every machine.
+    fn manifest_options(&self) -> Vec<(String, String)> {
+        let mut options = vec![("level".to_string(), self.level.unwrap_or_default().to_string())];
+        let mut add = |name: &str, values: Vec<String>| {
+            if !values.is_empty() {
+                options.push((name.into(), values.join(",")));
+            }
+        };
+        add("dim", self.model.dims.iter().map(ToString::to_string).collect());
+        add("bind", self.model.bind.iter().map(BindOption::without_path).collect());
+        if let Some(passes) = &self.passes {
+            add("passes", passes.clone());
+        }
+        add("disable_pass", self.disable_passes.clone());
+        options
+    }
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    text.parse().map_err(|_| "there are the levels 0, 1, 2 and 3".to_string())
+}
+
+/// Levels as JSON: `"O2"`.
+mod level_name {
+    use passes::Level;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(level: &Option<Level>, serializer: S) -> Result<S::Ok, S::Error> {
+        match level {
+            Some(level) => serializer.collect_str(level),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Level>, D::Error> {
+        let text: Option<String> = Option::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
+}
+
+/// `NAME=N`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DimOption {
+    pub name: String,
+    pub size: i64,
+}
+
+impl FromStr for DimOption {
+    type Err = String;
+    fn from_str(text: &str) -> Result<DimOption, String> {
+        let (name, size) = name_and_value(text, "batch=1")?;
+        if size.contains("..") {
+            return Err("a range of sizes is not supported yet; give one number, e.g. `batch=1`".into());
+        }
+        match size.parse() {
+            Ok(size) if size >= 0 => Ok(DimOption { name: name.into(), size }),
+            _ => Err(format!("`{size}` is not a size; give a whole number, e.g. `{name}=1`")),
+        }
+    }
+}
+
+impl std::fmt::Display for DimOption {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}={}", self.name, self.size)
+    }
+}
+
+/// `INPUT=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BindOption {
+    pub input: String,
+    /// Numbers separated by commas, or the path of an `.npy` file.
+    pub value: String,
+}
+
+impl BindOption {
+    fn numbers(&self) -> Option<Vec<f64>> {
+        self.value.split(',').map(|n| n.trim().parse().ok()).collect()
+    }
+
+    fn resolve(&self) -> Result<(String, Binding), Error> {
+        let binding = match self.numbers() {
+            Some(numbers) => Binding::Numbers(numbers),
+            None if self.value.ends_with(".npy") => Binding::Tensor(npz::read_npy(Path::new(&self.value))?),
+            None => {
+                let what = format!("the value `{}` of the input `{}` is neither numbers nor an .npy file", self.value, self.input);
+                return Err(Error::Usage(format!("{what}\nhint: for example --bind {0}=1.5 or --bind {0}=value.npy", self.input)));
+            }
+        };
+        Ok((self.input.clone(), binding))
+    }
+
+    fn without_path(&self) -> String {
+        if self.numbers().is_some() { self.to_string() } else { self.input.clone() }
+    }
+}
+
+impl FromStr for BindOption {
+    type Err = String;
+    fn from_str(text: &str) -> Result<BindOption, String> {
+        let (input, value) = name_and_value(text, "scale=1.5")?;
+        Ok(BindOption { input: input.into(), value: value.into() })
+    }
+}
+
+impl std::fmt::Display for BindOption {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}={}", self.input, self.value)
+    }
+}
+
+/// Splits at the last `=`: names may hold one, sizes and most values do not.
+fn name_and_value<'a>(text: &'a str, example: &str) -> Result<(&'a str, &'a str), String> {
+    match text.rsplit_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name, value)),
+        _ => Err(format!("`{text}` is not of the form NAME=VALUE, e.g. `{example}`")),
+    }
+}
+
+macro_rules! string_forms {
+    ($($name:ident),*) => {$(
+        impl TryFrom<String> for $name {
+            type Error = String;
+            fn try_from(text: String) -> Result<$name, String> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(option: $name) -> String {
+                option.to_string()
+            }
+        }
+    )*};
+}
+string_forms!(DimOption, BindOption);
