@@ -6,7 +6,7 @@ NPM ?= npm
 CACHE := $(or $(WASM_TORCH_CACHE),$(HOME)/.cache/wasm-torch)
 OUT := target/modules
 
-.PHONY: demo test check rust web browser bench race models torch-models clean
+.PHONY: demo test check rust web browser bench models clean
 
 ## Exports models/digits, runs it on 256 real images and prints what came out.
 demo:
@@ -48,7 +48,8 @@ models:
 
 ## The race in Chromium beside onnxruntime-web; prints a table and writes target/bench.json.
 bench: web tests/bench/node_modules chromium models
-	$(CARGO) run --release --package wasm-torch-tests --bin race -- target/race
+	$(CARGO) build --release --package wasm-torch
+	node tests/bench/prepare.mjs target/release/wasm-torch $(CACHE)/models target/race
 	node tests/bench/bench.mjs --config target/race/models.json --json target/bench.json
 
 clean:

@@ -126,7 +126,10 @@ impl State<'_> {
                 nx.constants[access.operand] = None;
             }
         }
-        nx.output = match layout::in_place(algorithm, &nx, node, |v| self.last_use.get(v) == Some(&at) && self.halos.get(v).is_none() && !self.aliased(*v)) {
+        let dies = |v: &ValueId| self.last_use.get(v) == Some(&at) && !self.halos.contains_key(v) && !self.aliased(*v);
+        // An output with a margin needs a buffer of its own.
+        let in_place = layout::in_place(algorithm, &nx, node, dies).filter(|_| !self.halos.contains_key(&output));
+        nx.output = match in_place {
             Some(i) => View { dtype: nx.output.dtype, ..nx.inputs[i].clone() },
             None => layout::output_view(&mut self.cx, graph, output, self.halos.get(&output), nx.origin)?,
         };

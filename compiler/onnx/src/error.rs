@@ -39,14 +39,7 @@ impl Problem {
     /// A problem of the file or the model as a whole.
     pub(crate) fn model(kind: Kind, sentence: impl Into<String>, hint: impl Into<String>) -> Problem {
         let hint: String = hint.into();
-        Problem {
-            kind,
-            layer: None,
-            node: None,
-            operator: None,
-            sentence: sentence.into(),
-            hint: Some(hint).filter(|h| !h.is_empty()),
-        }
+        Problem { kind, layer: None, node: None, operator: None, sentence: sentence.into(), hint: Some(hint).filter(|h| !h.is_empty()) }
     }
 }
 

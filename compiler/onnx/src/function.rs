@@ -15,20 +15,16 @@ impl<'m> Importer<'m> {
         &mut self,
         function: &'m FunctionProto,
         node: &'m NodeProto,
-        inputs: Vec<Slot>,
+        inputs: Vec<Slot<'m>>,
         attributes: Attributes<'m>,
         outer: &Scope<'m>,
-    ) -> Result<Vec<Slot>, Fault> {
+    ) -> Result<Vec<Slot<'m>>, Fault> {
         if outer.depth >= DEPTH_LIMIT {
             invalid!("the function calls nest deeper than {DEPTH_LIMIT}; functions must not call themselves");
         }
         if inputs.len() > function.input.len() || node.output.len() > function.output.len() {
             let (i, o) = (function.input.len(), function.output.len());
-            invalid!(
-                "the function takes {i} inputs and gives {o} outputs; the call has {} and {}",
-                node.input.len(),
-                node.output.len()
-            );
+            invalid!("the function takes {i} inputs and gives {o} outputs; the call has {} and {}", node.input.len(), node.output.len());
         }
         let (layers, prefix) = self.origin(node, outer);
         let name = if node.name().is_empty() { node.output.first().map_or("", String::as_str) } else { node.name() };

@@ -14,7 +14,7 @@ use crate::site::{Folded, Site};
 use crate::tensor::{to_dense, to_tensor};
 use ir::{Graph, TensorType, ValueId};
 use prost::bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub struct Imported {
     pub producer: String,
     /// Version of the file format.
     pub ir_version: i64,
+    /// Operators in the file with their number, by name; nodes of functions count at each call.
+    pub operators: Vec<(String, usize)>,
     /// What looks odd but does not hinder.
     pub warnings: Vec<String>,
 }
@@ -53,8 +55,10 @@ const NODE_LIMIT: usize = 1 << 20;
 
 /// What a name in the file stands for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Slot {
+pub(crate) enum Slot<'m> {
     Value(ValueId),
+    /// An output, counted from 1, that the row of this operator does not give: a mask, statistics. An error only if it is used.
+    Missing(&'m str, usize),
     /// An optional input that the caller left out.
     Absent,
     /// Its computation has a problem that was reported.
@@ -64,7 +68,7 @@ pub(crate) enum Slot {
 /// Names visible to the nodes of a graph or of a function call.
 #[derive(Debug, Default)]
 pub(crate) struct Scope<'m> {
-    pub slots: HashMap<&'m str, Slot>,
+    pub slots: HashMap<&'m str, Slot<'m>>,
     pub initializers: HashSet<&'m str>,
     /// Attributes of the function call.
     pub attributes: Attributes<'m>,
@@ -85,11 +89,25 @@ pub(crate) struct Importer<'m> {
     problems: Vec<Problem>,
     warnings: Vec<String>,
     nodes: usize,
+    operators: BTreeMap<String, usize>,
 }
 
 /// The default domain has two names.
 pub(crate) fn domain(name: &str) -> &str {
     if name == "ai.onnx" { "" } else { name }
+}
+
+/// The operator, with its domain unless that is the default one.
+fn operator_name(node: &NodeProto) -> String {
+    match domain(node.domain()) {
+        "" => node.op_type().into(),
+        domain => format!("{domain}::{}", node.op_type()),
+    }
+}
+
+fn missing(op_type: &str, output: usize) -> Fault {
+    Fault::unsupported(format!("output {output} of {op_type} is not supported"))
+        .hint("export in evaluation mode (model.eval()), or do not use this output")
 }
 
 impl<'m> Importer<'m> {
@@ -103,6 +121,7 @@ impl<'m> Importer<'m> {
             problems: vec![],
             warnings: vec![],
             nodes: 0,
+            operators: BTreeMap::new(),
         }
     }
 
@@ -128,6 +147,7 @@ impl<'m> Importer<'m> {
             opsets,
             producer: format!("{} {}", model.producer_name(), model.producer_version()).trim().into(),
             ir_version: model.ir_version(),
+            operators: self.operators.into_iter().collect(),
             warnings: self.warnings,
         })
     }
@@ -137,6 +157,8 @@ impl<'m> Importer<'m> {
         self.initializers(graph, scope);
         let inputs: Vec<&'m ValueInfoProto> = graph.input.iter().filter(|i| !scope.initializers.contains(i.name())).collect();
         self.problems.extend(check_dims(&options.dims, &inputs));
+        self.unique("input", &inputs);
+        self.unique("output", &graph.output.iter().collect::<Vec<_>>());
         self.inputs(&inputs, scope, options);
         self.run(&graph.node, scope);
         if graph.output.is_empty() {
@@ -149,11 +171,23 @@ impl<'m> Importer<'m> {
                     self.graph.add_output(output.name(), *value);
                 }
                 Some(Slot::Unknown) => {}
+                Some(Slot::Missing(op_type, i)) => {
+                    let fault = missing(op_type, *i);
+                    self.fault(fault, |p| p.sentence = format!("the model's output `{}`: {}", output.name(), p.sentence));
+                }
                 Some(Slot::Absent) | None => {
                     let sentence = format!("no node computes the output `{}`", output.name());
                     self.problems.push(Problem::model(Kind::Invalid, sentence, "the file may be damaged; export it again"));
                 }
             }
+        }
+    }
+
+    fn unique(&mut self, kind: &str, values: &[&ValueInfoProto]) {
+        let mut seen = HashSet::new();
+        for info in values.iter().filter(|i| !seen.insert(i.name())) {
+            let sentence = format!("two {kind}s have the name `{}`", info.name());
+            self.problems.push(Problem::model(Kind::Invalid, sentence, "give every input and output its own name at the export"));
         }
     }
 
@@ -229,12 +263,13 @@ impl<'m> Importer<'m> {
     }
 
     /// Expands one node: what its outputs are.
-    fn node(&mut self, node: &'m NodeProto, scope: &mut Scope<'m>) -> Result<Vec<Slot>, Fault> {
+    fn node(&mut self, node: &'m NodeProto, scope: &mut Scope<'m>) -> Result<Vec<Slot<'m>>, Fault> {
         let attributes = Attributes::of_node(node, &scope.attributes);
         let mut inputs = vec![];
         for name in &node.input {
             inputs.push(match scope.slots.get(name.as_str()) {
                 _ if name.is_empty() => Slot::Absent,
+                Some(Slot::Missing(op_type, i)) => return Err(missing(op_type, *i)),
                 Some(slot) => *slot,
                 None => {
                     return Err(Fault::invalid(format!("its input `{name}` is computed by no earlier node"))
@@ -246,6 +281,7 @@ impl<'m> Importer<'m> {
         if let Some(function) = self.functions.get(&key).copied() {
             return self.call(function, node, inputs, attributes, scope);
         }
+        *self.operators.entry(operator_name(node)).or_insert(0) += 1;
         let version = scope.opsets.get(key.0).copied().unwrap_or(1);
         let Some(expansion) = ops::find(key.0, key.1, version) else { return Err(ops::unknown(key.0, key.1)) };
         if inputs.iter().any(|slot| matches!(slot, Slot::Unknown)) {
@@ -267,14 +303,12 @@ impl<'m> Importer<'m> {
             name: format!("{prefix}{first}"),
         };
         let results = ops::expand(expansion, &mut site)?;
-        if let Some(i) = (results.len()..node.output.len()).find(|i| !node.output[*i].is_empty()) {
-            return Err(Fault::unsupported(format!("its output {} (`{}`) is not supported", i + 1, node.output[i]))
-                .hint("export in evaluation mode, or do not use this output"));
-        }
         for (name, value) in node.output.iter().zip(&results).skip(1) {
             self.graph.value_mut(*value).name = format!("{prefix}{name}");
         }
-        Ok(results.into_iter().map(Slot::Value).collect())
+        let given = results.len();
+        let rest = (given..node.output.len()).map(|i| Slot::Missing(node.op_type(), i + 1));
+        Ok(results.into_iter().map(Slot::Value).chain(rest).collect())
     }
 
     /// Layers of a node, and the prefix of its values' names.
@@ -286,21 +320,21 @@ impl<'m> Importer<'m> {
     }
 
     fn fault(&mut self, fault: Fault, complete: impl FnOnce(&mut Problem)) {
-        let mut problem =
-            Problem { kind: fault.kind, layer: None, node: None, operator: None, sentence: fault.sentence, hint: fault.hint };
+        let mut problem = Problem { kind: fault.kind, layer: None, node: None, operator: None, sentence: fault.sentence, hint: fault.hint };
         complete(&mut problem);
         self.problems.push(problem);
     }
 
     fn node_fault(&mut self, fault: Fault, node: &NodeProto, scope: &Scope<'m>) {
         let (layers, prefix) = self.origin(node, scope);
+        let fault = match fault.hint {
+            None if fault.kind == Kind::Invalid => fault.hint("check the shapes of this layer in PyTorch, and export the model again"),
+            _ => fault,
+        };
         self.fault(fault, |p| {
             p.layer = layers.last().map(ToString::to_string);
             p.node = Some(format!("{prefix}{}", node.name()));
-            p.operator = Some(match domain(node.domain()) {
-                "" => node.op_type().into(),
-                domain => format!("{domain}::{}", node.op_type()),
-            });
+            p.operator = Some(operator_name(node));
         });
     }
 
@@ -309,17 +343,22 @@ impl<'m> Importer<'m> {
         let Some(TypeValue::TensorType(declared)) = info.r#type.as_ref().and_then(|t| t.value.as_ref()) else { return };
         let Some(shape) = &declared.shape else { return };
         let found: &TensorType = self.graph.ty(value);
-        let differs = |(declared, found): (&crate::proto::tensor_shape_proto::Dimension, &ir::Dim)| match (&declared.value, found.as_const()) {
-            (Some(DimValue::DimValue(d)), Some(f)) => *d > 0 && *d != f,
-            _ => false,
-        };
+        let differs =
+            |(declared, found): (&crate::proto::tensor_shape_proto::Dimension, &ir::Dim)| match (&declared.value, found.as_const()) {
+                (Some(DimValue::DimValue(d)), Some(f)) => *d > 0 && *d != f,
+                _ => false,
+            };
         if shape.dim.len() != found.rank() || shape.dim.iter().zip(&found.shape).any(differs) {
             let dims = shape.dim.iter().map(|d| match &d.value {
                 Some(DimValue::DimValue(n)) => n.to_string(),
                 Some(DimValue::DimParam(name)) => name.clone(),
                 None => "?".into(),
             });
-            self.warnings.push(format!("the output `{}` is {found}; the file declares [{}]", info.name(), dims.collect::<Vec<_>>().join(",")));
+            self.warnings.push(format!(
+                "the output `{}` is {found}; the file declares [{}]",
+                info.name(),
+                dims.collect::<Vec<_>>().join(",")
+            ));
         }
     }
 }

@@ -104,8 +104,11 @@ pub(crate) fn check_dims(dims: &[(String, i64)], inputs: &[&ValueInfoProto]) -> 
         if !known.contains(&identifier(name)) {
             let mut listed = known.clone();
             listed.dedup();
-            let hint =
-                if known.is_empty() { "all its sizes are fixed already".into() } else { format!("its symbolic dimensions are: {}", listed.join(", ")) };
+            let hint = if known.is_empty() {
+                "all its sizes are fixed already".into()
+            } else {
+                format!("its symbolic dimensions are: {}", listed.join(", "))
+            };
             problems.push(Problem::model(Kind::Option, format!("no input has a dimension named `{name}`"), hint));
         }
         if !(1..=DIM_LIMIT).contains(size) {

@@ -46,7 +46,8 @@ fn every_case_equals_its_golden() {
 fn the_perceptron_equals_its_golden_in_every_form() {
     for form in ["dynamo", "legacy", "external"] {
         let folder = models().join("mlp");
-        let model = import_file(folder.join(format!("mlp.{form}.onnx")), &ImportOptions::default()).unwrap_or_else(|e| panic!("{form}: {e}"));
+        let model =
+            import_file(folder.join(format!("mlp.{form}.onnx")), &ImportOptions::default()).unwrap_or_else(|e| panic!("{form}: {e}"));
         check_golden(&model.graph, &folder.join("golden.npz"), TOLERANCE).unwrap_or_else(|e| panic!("{form}: {e}"));
     }
 }

@@ -64,7 +64,8 @@ fn layers_of_digits() {
         Flatten
         hidden
         Relu
-        classify"#]].assert_eq(&layers(&models().join("digits/digits.legacy.onnx")).join("\n"));
+        classify"#]]
+    .assert_eq(&layers(&models().join("digits/digits.legacy.onnx")).join("\n"));
     expect![[r#"
         stem.0 + stem.1
         stem.2
@@ -81,11 +82,13 @@ fn layers_of_digits() {
         view
         hidden
         relu_5
-        classify"#]].assert_eq(&layers(&models().join("digits/digits.dynamo.onnx")).join("\n"));
+        classify"#]]
+    .assert_eq(&layers(&models().join("digits/digits.dynamo.onnx")).join("\n"));
     expect![[r#"
         layers.0
         layers.1
-        Softmax"#]].assert_eq(&layers(&models().join("cases/local_function.onnx")).join("\n"));
+        Softmax"#]]
+    .assert_eq(&layers(&models().join("cases/local_function.onnx")).join("\n"));
 }
 
 #[test]
@@ -100,7 +103,8 @@ fn layers_of_mobilenet() {
         features.1.conv.1
         features.2.conv.0.0
         features.2.conv.0.2
-        features.2.conv.1.0"#]].assert_eq(&first("mobilenet_v2.legacy.onnx"));
+        features.2.conv.1.0"#]]
+    .assert_eq(&first("mobilenet_v2.legacy.onnx"));
     expect![[r#"
         features.0.0 + features.0.1
         features.0.2
@@ -109,5 +113,6 @@ fn layers_of_mobilenet() {
         features.1.conv.1 + features.1.conv.2
         features.2.conv.0.0 + features.2.conv.0.1
         features.2.conv.0.2
-        features.2.conv.1.0 + features.2.conv.1.1"#]].assert_eq(&first("mobilenet_v2.dynamo.onnx"));
+        features.2.conv.1.0 + features.2.conv.1.1"#]]
+    .assert_eq(&first("mobilenet_v2.dynamo.onnx"));
 }

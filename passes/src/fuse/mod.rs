@@ -5,6 +5,7 @@
 
 mod absorb;
 pub(crate) mod body;
+mod hoist;
 mod merge;
 mod split;
 mod uses;
@@ -55,6 +56,7 @@ pub fn fuse_pointwise(graph: &mut Graph, context: &mut Context) -> Result<(), Op
     apply_rules(graph, context, "fuse_pointwise")?;
     loop {
         let before = context.changes();
+        hoist::hoist_maps(graph, context, has_epilogue);
         merge::merge_maps(graph, context, None);
         absorb::absorb(graph, context, has_epilogue);
         if context.changes() == before {
@@ -80,6 +82,7 @@ fn apply_rules(graph: &mut Graph, context: &mut Context, pass: &str) -> Result<(
 fn fuse_into(graph: &mut Graph, context: &mut Context, target: Target) -> Result<(), OpError> {
     loop {
         let before = context.changes();
+        hoist::hoist_maps(graph, context, target);
         absorb::absorb(graph, context, target);
         merge::merge_maps(graph, context, Some(target));
         if context.changes() == before {

@@ -70,6 +70,7 @@ const CODED: &[&str] = &[
     "equal_constant",
     "absorb_map",
     "merge_maps",
+    "hoist_map",
     "channels_last",
     "flatten_matmul",
 ];

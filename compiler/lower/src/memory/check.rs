@@ -82,7 +82,8 @@ pub fn check(plan: &Plan) -> Result<(), MemoryFault> {
     for (i, step) in plan.steps.iter().enumerate() {
         replay.step(i, step)?;
     }
-    for port in &plan.outputs {
+    // An empty output has nothing to be written.
+    for port in plan.outputs.iter().filter(|p| p.bytes > 0) {
         let place = format!("output `{}`", port.name);
         replay.live(&place, Access::Read, port.buffer, plan.steps.len().saturating_sub(1))?;
         replay.intact(&place, Access::Read, port.buffer)?;

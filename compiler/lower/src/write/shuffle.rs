@@ -5,7 +5,7 @@ use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
 use crate::view::View;
 use crate::write::fill;
-use crate::write::moves::{self, Box};
+use crate::write::moves::{self, Box, Form};
 use crate::write::nest::{Nest, TASK_BYTES, Tasks, Walk};
 use ir::algorithm::{Access, Piece, Shuffle};
 use kernel::K;
@@ -123,7 +123,10 @@ fn copy_walks(cx: &mut Cx, dims: Vec<usize>, from: Walk, to: Walk, origin: &[Arc
     let mut nest = Nest { dims, walks: vec![from, to] };
     nest.merge(0);
     let order = shape(&nest.dims, &nest.strides(), bytes).order();
-    let nest = nest.reordered(&order);
+    let mut nest = nest.reordered(&order);
+    if shape(&nest.dims, &nest.strides(), bytes).form() == Form::Transpose {
+        split_rows(&mut nest, TASK_BYTES / bytes / 4);
+    }
     let strides = nest.strides();
     let whole = shape(&nest.dims, &strides, bytes);
     let tasks = Tasks::aligned(&nest.dims, TASK_BYTES / bytes, |d| whole.multiple(d));
@@ -133,6 +136,23 @@ fn copy_walks(cx: &mut Cx, dims: Vec<usize>, from: Walk, to: Walk, origin: &[Arc
     let inner = tasks.inner(&strides);
     tasks.emit(&mut k, &nest.dims, &pointers, &strides, |k, p, dims| moves::copy(k, &shape(dims, &inner, bytes), p[0], p[1]));
     cx.step(k.finish(), nest.args(), tasks.count, 0, origin, &[&output], &[]);
+}
+
+/// Makes the last dimension of a transpose at most `most` long, so that a task holds whole tiles of it.
+fn split_rows(nest: &mut Nest, most: usize) {
+    let last = nest.dims.len() - 1;
+    let size = nest.dims[last];
+    if size <= most {
+        return;
+    }
+    if let Some(inner) = (1..=most / 4).rev().map(|n| 4 * n).find(|n| size % n == 0) {
+        nest.dims[last] = inner;
+        nest.dims.insert(last - 1, size / inner);
+        for walk in &mut nest.walks {
+            let stride = walk.strides[last] * inner as i64;
+            walk.strides.insert(last - 1, stride);
+        }
+    }
 }
 
 fn shape(dims: &[usize], strides: &[Vec<i64>], bytes: usize) -> Box {

@@ -76,15 +76,14 @@ impl<'a> Nest<'a> {
         self.extents.iter().map(|e| *e as u64).product()
     }
 
-    /// How many rows one task does, when the nest has `rows`: so many that a task is worth its call, and so few that a
-    /// large layer has enough calls to be compiled well within its first run.
-    fn rows_per_task(&self, cx: &Cx, rows: usize) -> usize {
+    /// How many tasks are wanted: so few that each is worth its call, and so many that a large layer is called often
+    /// enough to be compiled well within its first run.
+    fn tasks_wanted(&self, cx: &Cx) -> usize {
         const MIN_TASKS: u64 = 8;
         const SMALL: u64 = 1 << 16;
-        let (work, rows) = (self.work(), rows as u64);
+        let work = self.work();
         let tasks = work.div_ceil(cx.options.macs_per_task.max(1));
-        let tasks = if work > SMALL { tasks.max(MIN_TASKS) } else { tasks };
-        rows.div_ceil(tasks.clamp(1, rows)) as usize
+        (if work > SMALL { tasks.max(MIN_TASKS) } else { tasks }) as usize
     }
 
     /// `depthwise_f32_3x3_c144_w28`, and the functions of the epilogue.

@@ -144,7 +144,8 @@ fn lp(s: &mut Site) -> Result<ValueId, Fault> {
         }
         p => unsupported!("the norm with p = {p} is not supported"),
     };
-    s.binary(Fn::Div, x, norm)
+    // What has no length stays zero.
+    s.term("div(?a, select(equal(?b, 0.0), 1.0, ?b))", &[x, norm])
 }
 
 /// `x / (bias + alpha / size · Σ x²)^beta`, the sum over neighbouring channels: a window over `[N, 1, C, rest]`.

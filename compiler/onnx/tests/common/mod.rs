@@ -67,9 +67,9 @@ pub fn difference(found: &Tensor, expected: &Tensor) -> f64 {
         return if found.bytes() == expected.bytes() { 0.0 } else { f64::INFINITY };
     }
     let pairs = found.to_f64s().into_iter().zip(expected.to_f64s());
-    pairs.map(|(f, e)| if f == e || (f.is_nan() && e.is_nan()) { 0.0 } else { (f - e).abs() / e.abs().max(1.0) }).fold(0.0, |m, d| {
-        if d.is_nan() { f64::INFINITY } else { f64::max(m, d) }
-    })
+    pairs
+        .map(|(f, e)| if f == e || (f.is_nan() && e.is_nan()) { 0.0 } else { (f - e).abs() / e.abs().max(1.0) })
+        .fold(0.0, |m, d| if d.is_nan() { f64::INFINITY } else { f64::max(m, d) })
 }
 
 /// Inputs of a golden in the graph's order, and its outputs by name.

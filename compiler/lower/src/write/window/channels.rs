@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::loops::{for_even_tiles, for_rows, for_taps, split_taps};
+use super::loops::{Tasks, for_even_tiles, for_rows, for_taps, split_taps};
 use super::{Cursor, Nest, Place, bytes};
 use crate::cx::{Cx, NodeCx};
 use crate::lanes::{self, Lanes, Pattern};
@@ -68,8 +68,8 @@ impl<'a> Channels<'a> {
 
     pub fn write(&self, cx: &mut Cx, nest: &Nest, nx: &NodeCx) {
         let rows: Vec<Axis> = nest.parallel.iter().copied().filter(|a| ![self.channel, self.tiled].contains(a)).collect();
-        let n_rows = nest.product(&rows);
-        let rows_per_task = nest.rows_per_task(cx, n_rows);
+        // A part of a row is two tiles at least.
+        let tasks = Tasks::of_parts(nest.product(&rows), nest.tasks_wanted(cx), nest.extents[self.tiled], 2 * self.widest);
         let mut k = K::new(nest.name(&format!("c{}_w{}", nest.extents[self.channel], nest.extents[self.tiled])));
         if cx.options.relaxed {
             k.use_relaxed_madd();
@@ -85,19 +85,18 @@ impl<'a> Channels<'a> {
         let operands: Vec<V<I32>> = nest.operands.iter().map(|operand| operand.param(&mut k, "operand")).collect();
         args.extend(nest.operands.iter().map(Place::arg));
         let state = State::new(&mut k, self, nest);
-        for_rows(&mut k, nest, &rows, rows_per_task, |k, row| {
+        for_rows(&mut k, nest, &rows, Some(self.tiled), &tasks, |k, row| {
             let all: Vec<Cursor> = [Cursor { place: &nest.x, at: x }, Cursor { place: &nest.out, at: out }]
                 .into_iter()
                 .chain(nest.operands.iter().zip(&operands).map(|(place, at)| Cursor { place, at: *at }))
                 .map(|cursor| cursor.moved(k, "at_row", row))
                 .collect();
-            for_even_tiles(k, nest.extents[self.tiled], self.widest, |k, start, width| {
+            for_even_tiles(k, tasks.positions, self.widest, |k, start, width| {
                 let at_tile: Vec<Cursor> = all.iter().map(|c| c.moved(k, "at_tile", &[(self.tiled, start.clone())])).collect();
                 state.tile(k, &at_tile, weights, width);
             });
         });
-        let tasks = n_rows.div_ceil(rows_per_task) as u32;
-        cx.step(k.finish(), args, tasks, nest.macs(), nx.origin, &[&nest.out.view], &[]);
+        cx.step(k.finish(), args, tasks.count(), nest.macs(), nx.origin, &[&nest.out.view], &[]);
     }
 
     /// `[group][tap][4]`: the weights of four channels, from [`first_channel`] on, for every tap.

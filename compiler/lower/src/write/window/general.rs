@@ -1,7 +1,7 @@
 //! The form for everything else: any element type, any strides. Sixteen elements along one axis of the output at a time,
 //! each tap read where it lies. It is correct first; models that matter go through `channels.rs`.
 
-use super::loops::{for_rows, for_taps, split_taps};
+use super::loops::{Tasks, for_rows, for_taps, split_taps};
 use super::{Cursor, Nest, Place, bytes, combine_fn};
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
@@ -33,8 +33,7 @@ pub fn write(cx: &mut Cx, nest: &Nest, nx: &NodeCx) -> Result<(), LowerError> {
     }
     let vector = vector_axis(nest);
     let rows: Vec<Axis> = nest.parallel.iter().copied().filter(|a| Some(*a) != vector).collect();
-    let n_rows = nest.product(&rows);
-    let rows_per_task = nest.rows_per_task(cx, n_rows);
+    let tasks = Tasks::of_rows(nest.product(&rows), nest.tasks_wanted(cx));
     let width = vector.map_or(1, |a| nest.extents[a]);
 
     let mut k = K::new(nest.name(&format!("n{width}")));
@@ -48,7 +47,7 @@ pub fn write(cx: &mut Cx, nest: &Nest, nx: &NodeCx) -> Result<(), LowerError> {
         places.iter().zip(names).map(|(place, name)| place.map(|place| Cursor { place, at: place.param(&mut k, name) })).collect();
     let args = places.iter().flatten().map(|place| place.arg()).collect();
     let form = General { nest, vector, function, dtype };
-    for_rows(&mut k, nest, &rows, rows_per_task, |k, row| {
+    for_rows(&mut k, nest, &rows, None, &tasks, |k, row| {
         let at_row = moved(k, &cursors, "at_row", row);
         k.for_tiles("tile", width, TILE, |k, start, width| {
             let by: Vec<(Axis, E<I32>)> = vector.map(|axis| (axis, start)).into_iter().collect();
@@ -56,8 +55,7 @@ pub fn write(cx: &mut Cx, nest: &Nest, nx: &NodeCx) -> Result<(), LowerError> {
             form.tile(k, &at_tile, width);
         });
     });
-    let tasks = n_rows.div_ceil(rows_per_task) as u32;
-    cx.step(k.finish(), args, tasks, nest.macs(), nx.origin, &[&nest.out.view], &[]);
+    cx.step(k.finish(), args, tasks.count(), nest.macs(), nx.origin, &[&nest.out.view], &[]);
     Ok(())
 }
 

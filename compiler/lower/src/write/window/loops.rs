@@ -4,19 +4,63 @@ use super::{Cursor, Nest};
 use ir::algorithm::Axis;
 use kernel::{E, I32, K, i32_div_u, i32_lt_u, i32_rem_u, select};
 
-/// Runs `body` for every row of the task: rows are the indices of `axes`, the last one fastest.
-pub fn for_rows(k: &mut K, nest: &Nest, axes: &[Axis], rows_per_task: usize, body: impl FnOnce(&mut K, &[(Axis, E<I32>)])) {
-    let rows = nest.product(axes);
-    if rows == 1 {
-        return body(k, &[]);
+/// How rows become tasks: several rows each, or, where there are too few, a part of one row each.
+#[derive(Debug, Clone, Copy)]
+pub struct Tasks {
+    rows: usize,
+    rows_per_task: usize,
+    parts: usize,
+    /// Positions of a row that a task does. The last part of a row reaches back rather than beyond the end, so that some
+    /// positions are computed twice, with the same result.
+    pub positions: usize,
+}
+
+impl Tasks {
+    /// Whole rows.
+    pub fn of_rows(rows: usize, wanted: usize) -> Tasks {
+        Tasks { rows, rows_per_task: rows.div_ceil(wanted.clamp(1, rows)), parts: 1, positions: 0 }
     }
-    if rows_per_task == 1 {
-        let index = split_row(k, nest, axes, k.task().get());
+
+    /// Rows of `positions`, or parts of them that have at least `least`.
+    pub fn of_parts(rows: usize, wanted: usize, positions: usize, least: usize) -> Tasks {
+        let parts = wanted.div_ceil(rows).min(positions / least);
+        if rows >= wanted || parts < 2 {
+            return Tasks { positions, ..Tasks::of_rows(rows, wanted) };
+        }
+        let part = positions.div_ceil(parts);
+        Tasks { rows, rows_per_task: 1, parts: positions.div_ceil(part), positions: part }
+    }
+
+    pub fn count(&self) -> u32 {
+        (self.rows.div_ceil(self.rows_per_task) * self.parts) as u32
+    }
+
+    /// Where this task's part of a row of `positions` starts.
+    fn start(&self, k: &mut K, positions: usize) -> E<I32> {
+        let start = i32_rem_u(k.task(), self.parts as i32) * self.positions as i32;
+        if self.parts * self.positions == positions {
+            return start;
+        }
+        let last = (positions - self.positions) as i32;
+        let start = k.let_("part_start", start);
+        select(i32_lt_u(start, last), start, last)
+    }
+}
+
+/// Runs `body` for every row of the task: rows are the indices of `axes`, the last one fastest, and the start of the
+/// task's part along `tiled`.
+pub fn for_rows(k: &mut K, nest: &Nest, axes: &[Axis], tiled: Option<Axis>, tasks: &Tasks, body: impl FnOnce(&mut K, &[(Axis, E<I32>)])) {
+    let rows = nest.product(axes);
+    if tasks.rows_per_task == 1 || rows == 1 {
+        let mut index = if rows == 1 { vec![] } else { split_row(k, nest, axes, i32_div_u(k.task(), tasks.parts as i32)) };
+        if let Some(tiled) = tiled.filter(|_| tasks.parts > 1) {
+            index.push((tiled, tasks.start(k, nest.extents[tiled])));
+        }
         return body(k, &index);
     }
-    let start = k.let_("row_start", k.task() * rows_per_task as i32);
-    let mut end = start + rows_per_task as i32;
-    if !rows.is_multiple_of(rows_per_task) {
+    let start = k.let_("row_start", k.task() * tasks.rows_per_task as i32);
+    let mut end = start + tasks.rows_per_task as i32;
+    if !rows.is_multiple_of(tasks.rows_per_task) {
         let past = k.let_("row_end", end);
         end = select(i32_lt_u(past, rows as i32), past, rows as i32);
     }

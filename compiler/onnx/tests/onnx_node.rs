@@ -1,0 +1,119 @@
+//! The node tests of the PyPI package `onnx` (1.22.0, the last that holds them as files): every operator that the importer
+//! has a row for, evaluated and compared. The folder is `onnx-node` in the cache, a copy of `onnx/backend/test/data/node`;
+//! without it the test says that it was skipped.
+
+mod common;
+
+use ir::Tensor;
+use onnx::proto::{GraphProto, ModelProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
+use onnx::{Binding, ImportOptions, Kind, import_bytes, import_file};
+use prost::Message;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Cases that do not pass, and why.
+const KNOWN: &[(&str, &str)] = &[];
+
+/// The tensor of a `.pb` file, read by the importer as an initialiser; `None` for types it does not know.
+fn read_tensor(path: &Path) -> Option<Tensor> {
+    let mut tensor = TensorProto::decode(&std::fs::read(path).ok()?[..]).ok()?;
+    tensor.name = Some("t".into());
+    let graph = GraphProto {
+        initializer: vec![tensor],
+        output: vec![ValueInfoProto { name: Some("t".into()), ..Default::default() }],
+        ..Default::default()
+    };
+    let model = ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
+        graph: Some(graph),
+        ..Default::default()
+    };
+    let imported = import_bytes(model.encode_to_vec(), &ImportOptions::default()).ok()?;
+    imported.graph.constant(imported.graph.outputs[0].value).map(|t| (**t).clone())
+}
+
+fn tensors(folder: &Path, kind: &str) -> Option<Vec<Tensor>> {
+    let exists = |i: &usize| folder.join(format!("{kind}_{i}.pb"));
+    (0..).map(|i| exists(&i)).take_while(|p| p.exists()).map(|p| read_tensor(&p)).collect()
+}
+
+enum Outcome {
+    Pass,
+    /// Not the importer's yet: says so.
+    Unsupported(String),
+    Fail(String),
+}
+
+/// Inputs that decide shapes are bound first when the free import says that it needs them.
+fn run(folder: &Path) -> Outcome {
+    let data = folder.join("test_data_set_0");
+    let (Some(inputs), Some(expected)) = (tensors(&data, "input"), tensors(&data, "output")) else {
+        return Outcome::Unsupported("element types".into());
+    };
+    let path = folder.join("model.onnx");
+    let model = ModelProto::decode(&std::fs::read(&path).unwrap()[..]).unwrap();
+    let names: Vec<String> = model.graph.iter().flat_map(|g| &g.input).map(|i| i.name().to_string()).collect();
+    let mut bound: Vec<(String, Binding)> = vec![];
+    let imported = loop {
+        let options = ImportOptions { bind_inputs: bound.clone(), ..Default::default() };
+        match import_file(&path, &options) {
+            Ok(imported) => break imported,
+            Err(e) if e.to_string().contains("run time") && bound.is_empty() => {
+                let small = names.iter().zip(&inputs).filter(|(_, t)| t.rank() <= 1 && t.len() <= 64);
+                bound = small.map(|(n, t)| (n.clone(), Binding::Tensor(t.clone()))).collect();
+            }
+            Err(e) if e.problems.iter().all(|p| p.kind == Kind::Unsupported) => return Outcome::Unsupported(e.to_string()),
+            Err(e) => return Outcome::Fail(e.to_string()),
+        }
+    };
+    if let Err(e) = ir::verify::verify(&imported.graph) {
+        return Outcome::Fail(format!("verify: {e:?}"));
+    }
+    let free: Vec<Tensor> =
+        names.iter().zip(&inputs).filter(|(n, _)| !bound.iter().any(|(b, _)| b == *n)).map(|(_, t)| t.clone()).collect();
+    match ir::eval::eval(&imported.graph, &free) {
+        Err(e) => Outcome::Fail(format!("eval: {e}")),
+        Ok(found) => {
+            let worst = found.iter().zip(&expected).map(|(f, e)| common::difference(f, e)).fold(0.0, f64::max);
+            let tolerance = if expected.iter().any(|t| t.dtype.is_float() && t.dtype.bytes() == 2) { 1e-2 } else { 1e-4 };
+            match worst <= tolerance && found.len() == expected.len() {
+                true => Outcome::Pass,
+                false => Outcome::Fail(format!("differs by {worst:e}: {found:?} expected {expected:?}").chars().take(300).collect()),
+            }
+        }
+    }
+}
+
+#[test]
+fn node_tests_of_the_onnx_package() {
+    let Some(folder) = common::cached_models("node_tests_of_the_onnx_package").and_then(|m| Some(m.parent()?.join("onnx-node"))) else {
+        return;
+    };
+    if !folder.is_dir() {
+        eprintln!("\n*** SKIPPED: node_tests_of_the_onnx_package: {} is missing ***\n", folder.display());
+        return;
+    }
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    cases.sort();
+    let (mut passed, mut unsupported, mut failed) = (0, 0, BTreeMap::new());
+    for case in cases.iter().filter(|c| c.join("model.onnx").exists()) {
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        match run(case) {
+            Outcome::Pass => passed += 1,
+            Outcome::Unsupported(why) => {
+                unsupported += 1;
+                println!("unsupported: {name}: {}", why.lines().next().unwrap_or_default());
+            }
+            Outcome::Fail(why) => {
+                failed.insert(name, why);
+            }
+        }
+    }
+    println!("{passed} pass, {unsupported} are unsupported, {} fail", failed.len());
+    let known: BTreeMap<&str, &str> = KNOWN.iter().copied().collect();
+    let news: Vec<String> = failed.iter().filter(|(n, _)| !known.contains_key(n.as_str())).map(|(n, w)| format!("{n}: {w}")).collect();
+    assert!(news.is_empty(), "{} node tests fail:\n{}", news.len(), news.join("\n"));
+    let stale: Vec<&&str> = known.keys().filter(|n| !failed.contains_key(**n)).collect();
+    assert!(stale.is_empty(), "these pass now: {stale:?}");
+}

@@ -1,0 +1,29 @@
+// Exports every model of a folder for the race, and a 512³ matrix product; writes the race's config.
+//
+// usage: node tests/bench/prepare.mjs WASM_TORCH MODELS FOLDER [EXPORT_OPTION…]
+//   WASM_TORCH   the command-line program          MODELS   folder of NAME.dynamo.onnx with NAME.dynamo.npz
+//   FOLDER       gets NAME.wasm and models.json    others   passed on to `wasm-torch export`, e.g. -O3
+
+import { execFileSync } from 'node:child_process';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const [program, models, folder, ...options] = process.argv.slice(2);
+if (folder === undefined) {
+  console.error('usage: node tests/bench/prepare.mjs WASM_TORCH MODELS FOLDER [EXPORT_OPTION…]');
+  process.exit(2);
+}
+await mkdir(folder, { recursive: true });
+const matmul = fileURLToPath(new URL('matmul.mjs', import.meta.url));
+execFileSync(process.execPath, [matmul, '512', folder], { stdio: 'inherit' });
+
+const found = (await readdir(models)).filter((file) => file.endsWith('.dynamo.onnx')).sort();
+const sources = [join(folder, 'matmul_512'), ...found.map((file) => join(models, file.slice(0, -'.onnx'.length)))];
+const config = sources.map((source) => {
+  const name = source.split('/').at(-1).replace('.dynamo', '');
+  const module = resolve(folder, `${name}.wasm`);
+  execFileSync(program, ['export', `${source}.onnx`, '-o', module, ...options], { stdio: 'inherit' });
+  return { name, onnx: resolve(`${source}.onnx`), module, golden: resolve(`${source}.npz`) };
+});
+await writeFile(join(folder, 'models.json'), `${JSON.stringify(config, null, 2)}\n`);

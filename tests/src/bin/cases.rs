@@ -1,0 +1,60 @@
+//! Writes what the Node and Chromium tests run: a module per model with golden, and `cases.json` with the hashes that
+//! wasmtime computes. Not a test: what is wrong here fails there.
+//!
+//! Usage: `cases FOLDER`
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use wasm_torch::compare::Tolerance;
+use wasm_torch::{Error, write_atomically};
+use wasm_torch_tests::{Case, Level, cases, evaluate};
+
+/// One row of `cases.json`; paths are relative to it.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    module: PathBuf,
+    golden: PathBuf,
+    rtol: f64,
+    expected_sha256: BTreeMap<String, String>,
+}
+
+fn main() -> Result<()> {
+    let folder = PathBuf::from(std::env::args_os().nth(1).context("usage: cases FOLDER")?);
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let folder = folder.canonicalize()?;
+    let mut rows = vec![];
+    let mut skipped = vec![];
+    for case in cases() {
+        match row(&case, &folder)? {
+            Some(row) => rows.push(row),
+            None => skipped.push(case.name),
+        }
+    }
+    write_atomically(&folder.join("cases.json"), &serde_json::to_vec_pretty(&rows)?)?;
+    eprintln!("{}: {} cases", folder.join("cases.json").display(), rows.len());
+    if !skipped.is_empty() {
+        eprintln!("skipped, not supported yet: {}", skipped.join(", "));
+    }
+    Ok(())
+}
+
+/// `None` when the model cannot be exported yet.
+fn row(case: &Case, folder: &Path) -> Result<Option<Row>> {
+    let module = match case.compile(Level::O2) {
+        Ok(module) => module,
+        Err(Error::Import(_) | Error::Lower(_)) => return Ok(None),
+        Err(error) => return Err(error).context(case.name.clone()),
+    };
+    let tolerance = Tolerance::default();
+    let found = evaluate(&module, &case.arrays()?, tolerance).with_context(|| case.name.clone())?;
+    ensure!(found.ok(), "{}: wasmtime differs from the golden: {:?}", case.name, found.differences);
+    let file = PathBuf::from(format!("{}.wasm", case.name.replace('/', ".")));
+    write_atomically(&folder.join(&file), &module)?;
+    let golden = format!("{}.npz", case.name.replace('/', "."));
+    std::fs::copy(&case.golden, folder.join(&golden))?;
+    let expected_sha256 = found.sha256.into_iter().collect();
+    Ok(Some(Row { name: case.name.clone(), module: file, golden: golden.into(), rtol: tolerance.rtol, expected_sha256 }))
+}
