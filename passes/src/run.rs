@@ -54,10 +54,18 @@ pub enum Event<'a> {
 
 /// Improves the graph. On error the graph is as the failing pass left it.
 pub fn run(graph: &mut Graph, options: &Options, observer: &mut dyn FnMut(Event)) -> Result<Report, PassError> {
-    let chosen = choose(options)?;
+    run_passes(graph, &choose(options)?, options, observer)
+}
+
+fn run_passes(
+    graph: &mut Graph,
+    passes: &[&'static Pass],
+    options: &Options,
+    observer: &mut dyn FnMut(Event),
+) -> Result<Report, PassError> {
     let mut context = Context::new(options.explain.as_deref());
     let mut report = Report::default();
-    for pass in chosen {
+    for pass in passes.iter().copied() {
         observer(Event::Begin(pass));
         let before = options.check.as_ref().map(|_| graph.clone());
         let nodes_before = graph.order().len();
@@ -106,4 +114,61 @@ fn choose(options: &Options) -> Result<Vec<&'static Pass>, PassError> {
         chosen.truncate(end.map_or(0, |i| i + 1));
     }
     Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ir::ops::map::Map;
+    use ir::pointwise::Fn;
+
+    /// Takes one of the two operands away.
+    static INVALID: Pass = Pass {
+        name: "invalid",
+        summary: "",
+        place: "",
+        level: Level::O1,
+        run: |graph, _| {
+            let node = graph.order()[0];
+            graph.node_mut(node).inputs.pop();
+            Ok(())
+        },
+    };
+
+    /// Makes a product of a sum.
+    static WRONG: Pass = Pass {
+        name: "wrong",
+        summary: "",
+        place: "",
+        level: Level::O1,
+        run: |graph, _| {
+            let node = graph.order()[0];
+            graph.node_mut(node).op = Map::of(Fn::Mul).into();
+            Ok(())
+        },
+    };
+
+    fn error(pass: &'static Pass, check: Option<CheckOptions>) -> Option<String> {
+        let text = "%x: f32[2] = input  %y: f32[2] = input  %z = add(%x, %y) @ \"layer\"  output \"z\" = %z";
+        let mut graph = ir::text::parse_graph(text).ok()?;
+        let options = Options { check, ..Options::default() };
+        run_passes(&mut graph, &[pass], &options, &mut |_| {}).err().map(|e| e.to_string())
+    }
+
+    #[test]
+    fn an_invalid_graph_names_the_pass_and_the_layer() {
+        let text = error(&INVALID, None).unwrap_or_default();
+        assert!(text.starts_with("the graph is not valid after the pass `invalid`:"), "{text}");
+        assert!(text.contains("layer") && text.contains("bug of the compiler"), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_result_names_the_pass_and_the_layer() {
+        assert_eq!(error(&WRONG, None), None, "the graph is valid");
+        let text = error(&WRONG, Some(CheckOptions::default())).unwrap_or_default();
+        assert!(
+            text.starts_with("the pass `wrong` changed the result: output `z` (first different layer: `layer` (map)) differs by"),
+            "{text}"
+        );
+    }
 }

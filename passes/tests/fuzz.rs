@@ -143,8 +143,15 @@ impl Maker {
         let s = shape.len() - 2;
         let kind = if self.random.flag() { PoolKind::Max } else { PoolKind::Sum };
         let (kernel, strides) = (vec![3; s], vec![1 + self.random.below(2) as i64; s]);
-        let op =
-            Pool { kind, kernel, strides, pads: vec![1; 2 * s], dilations: vec![1; s], data: DataLayout::Nchw, epilogue: Pointwise::identity() };
+        let op = Pool {
+            kind,
+            kernel,
+            strides,
+            pads: vec![1; 2 * s],
+            dilations: vec![1; s],
+            data: DataLayout::Nchw,
+            epilogue: Pointwise::identity(),
+        };
         self.add(op, &[x]);
     }
 
@@ -180,7 +187,7 @@ impl Maker {
                     let next = new.remove(at + 1);
                     new[at] *= next;
                 }
-                1 if at < new.len() && new[at] % 2 == 0 => {
+                1 if at < new.len() && new[at].is_multiple_of(2) => {
                     new[at] /= 2;
                     new.insert(at, 2);
                 }
@@ -222,15 +229,4 @@ fn random_graphs_keep_their_results() {
         let options = Options { check: Some(check.clone()), ..Options::default() };
         run(&mut after, &options, &mut |_| {}).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}\n{after}"));
     }
-}
-
-#[test]
-fn zz_stats() {
-    let mut counts = std::collections::BTreeMap::new();
-    for seed in 0..2000 {
-        let mut g = random_graph(seed);
-        let r = run(&mut g, &Options::default(), &mut |_| {}).unwrap();
-        for p in r.passes { for (n, c) in p.rules { *counts.entry(n).or_insert(0) += c; } }
-    }
-    println!("{counts:?}");
 }

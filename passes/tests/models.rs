@@ -63,10 +63,9 @@ fn operator_cases_keep_their_results() {
     let mut checked = 0;
     for path in paths {
         let Ok(imported) = onnx::import_file(&path, &onnx::ImportOptions::default()) else { continue };
-        let mut before = imported.graph;
-        let free: Vec<String> = before.symbols.keys().map(ToString::to_string).collect();
-        let values: Vec<(&str, i64)> = free.iter().map(|name| (&name[..], 3)).collect();
-        if ir::bind::bind(&mut before, &values).is_err() || ir::eval::eval(&before, &passes::random_inputs(&before, 0)).is_err() {
+        // Free dimensions stay free; the evaluation chooses sizes.
+        let before = imported.graph;
+        if ir::eval::eval(&before, &passes::random_inputs(&before, 0)).is_err() {
             continue;
         }
         let mut after = before.clone();

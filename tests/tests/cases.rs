@@ -20,7 +20,7 @@ fn outcome(case: &Case, level: Level) -> Outcome {
         Ok(found) if found.ok() => Outcome::Right,
         Ok(found) => Outcome::Wrong(format!("{:?}", found.differences.iter().filter(|d| !d.ok).collect::<Vec<_>>())),
         Err(error @ (Error::Import(_) | Error::Lower(_))) => {
-            Outcome::Unsupported(error.to_string().lines().next().unwrap_or_default().to_string())
+            Outcome::Unsupported(error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" "))
         }
         Err(error) => Outcome::Wrong(error.to_string()),
     }

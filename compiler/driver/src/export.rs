@@ -49,7 +49,8 @@ pub fn export(model: &Path, output: &Path, options: &ExportOptions, observer: &m
     // A wrong target is found before the work, not after it.
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
-        return Err(Error::file("write", output, std::io::ErrorKind::NotFound.into()));
+        let missing = format!("the folder {} does not exist", folder.display());
+        return Err(Error::file("write", output, std::io::Error::new(std::io::ErrorKind::NotFound, missing)));
     }
     let Compiled { linked, mut report } = compile(model, options, observer)?;
     observer(Stage::Write);

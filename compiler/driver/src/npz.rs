@@ -1,11 +1,10 @@
 //! NumPy files to tensors and back: `.npy` (one array) and `.npz` (a ZIP archive of them). Elements keep their type;
-//! NumPy has no bf16.
+//! NumPy has no bf16. The format: `numpy.lib.format` in NumPy's documentation. No bytes make the reader panic.
 
 use crate::Error;
 use crate::engine::NamedTensor;
 use crate::error::read_file;
 use ir::{DType, Tensor};
-use npyz::{DType as NpyType, Endianness, NpyHeader, Order, TypeChar};
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
@@ -15,7 +14,7 @@ pub enum NpyError {
     #[error("not a NumPy file")]
     NotNumpy,
     #[error("the header cannot be read: {0}")]
-    Header(std::io::Error),
+    Header(&'static str),
     #[error("elements of type {0} are not supported\nhint: convert the array, e.g. array.astype(numpy.float32)")]
     Type(String),
     #[error("the file is cut off: {expected} bytes of elements are announced, {found} are there")]
@@ -26,20 +25,20 @@ pub enum NpyError {
     Io(#[from] std::io::Error),
 }
 
-/// Element types as NumPy spells them: kind, bytes, ours.
-const TYPES: &[(TypeChar, u64, DType)] = &[
-    (TypeChar::Float, 2, DType::F16),
-    (TypeChar::Float, 4, DType::F32),
-    (TypeChar::Float, 8, DType::F64),
-    (TypeChar::Int, 1, DType::I8),
-    (TypeChar::Int, 2, DType::I16),
-    (TypeChar::Int, 4, DType::I32),
-    (TypeChar::Int, 8, DType::I64),
-    (TypeChar::Uint, 1, DType::U8),
-    (TypeChar::Uint, 2, DType::U16),
-    (TypeChar::Uint, 4, DType::U32),
-    (TypeChar::Uint, 8, DType::U64),
-    (TypeChar::Bool, 1, DType::Bool),
+/// Element types as NumPy spells them, without the order of bytes.
+const TYPES: &[(&str, DType)] = &[
+    ("f2", DType::F16),
+    ("f4", DType::F32),
+    ("f8", DType::F64),
+    ("i1", DType::I8),
+    ("i2", DType::I16),
+    ("i4", DType::I32),
+    ("i8", DType::I64),
+    ("u1", DType::U8),
+    ("u2", DType::U16),
+    ("u4", DType::U32),
+    ("u8", DType::U64),
+    ("b1", DType::Bool),
 ];
 
 /// What a file of arrays holds, by its first bytes.
@@ -77,36 +76,65 @@ fn in_file(path: &Path, error: &NpyError) -> Error {
     Error::Usage(format!("{}: {error}{hint}", path.display()))
 }
 
+const MAGIC: &[u8] = b"\x93NUMPY";
+
 /// An array from the bytes of an `.npy` file.
 pub fn parse_npy(bytes: &[u8]) -> Result<Tensor, NpyError> {
-    if !bytes.starts_with(b"\x93NUMPY") {
-        return Err(NpyError::NotNumpy);
-    }
-    let mut rest = Cursor::new(bytes);
-    let header = NpyHeader::from_reader(&mut rest).map_err(NpyError::Header)?;
-    let NpyType::Plain(ty) = header.dtype() else { return Err(NpyError::Type(header.dtype().descr())) };
-    let known = TYPES.iter().find(|(kind, size, _)| (*kind, *size) == (ty.type_char(), ty.size_field()));
-    let &(_, _, dtype) = known.ok_or_else(|| NpyError::Type(ty.to_string()))?;
-    let shape: Vec<usize> = header.shape().iter().map(|d| *d as usize).collect();
-    let mut elements = bytes[rest.position() as usize..].to_vec();
-    let found = elements.len();
+    let rest = bytes.strip_prefix(MAGIC).ok_or(NpyError::NotNumpy)?;
+    let (header, elements) = split_header(rest).ok_or(NpyError::Header("it is cut off"))?;
+    let Header { descr, fortran_order, shape } = parse_header(header)?;
+    let unsupported = || NpyError::Type(descr.into());
+    let (order, name) = descr.split_at_checked(1).ok_or_else(unsupported)?;
+    let &(_, dtype) = TYPES.iter().find(|(known, _)| *known == name).ok_or_else(unsupported)?;
     let expected = shape.iter().try_fold(dtype.bytes(), |n, d| n.checked_mul(*d)).unwrap_or(usize::MAX);
-    if found < expected {
-        return Err(NpyError::Truncated { expected, found });
-    }
-    elements.truncate(expected);
-    if ty.endianness() == Endianness::Big {
+    let mut elements = elements.get(..expected).ok_or(NpyError::Truncated { expected, found: elements.len() })?.to_vec();
+    if order == ">" {
         elements.chunks_mut(dtype.bytes()).for_each(<[u8]>::reverse);
     }
-    let stored: Vec<usize> = match header.order() {
-        Order::C => shape.clone(),
-        Order::Fortran => shape.iter().rev().copied().collect(),
+    let stored: Vec<usize> = if fortran_order { shape.iter().rev().copied().collect() } else { shape };
+    let tensor = Tensor::from_bytes(dtype, &stored, &elements).ok_or(NpyError::Header("the shape is too large"))?;
+    Ok(if fortran_order { transposed(&tensor) } else { tensor })
+}
+
+/// Header text and elements of what follows the magic bytes: version, length of the header, header.
+fn split_header(rest: &[u8]) -> Option<(&str, &[u8])> {
+    let (version, rest) = rest.split_first_chunk::<2>()?;
+    let (length, rest) = match version[0] {
+        1 => rest.split_first_chunk().map(|(n, rest)| (usize::from(u16::from_le_bytes(*n)), rest))?,
+        _ => rest.split_first_chunk().map(|(n, rest)| (u32::from_le_bytes(*n) as usize, rest))?,
     };
-    let tensor = Tensor::from_bytes(dtype, &stored, &elements).expect("cut to the size of the shape");
-    Ok(match header.order() {
-        Order::C => tensor,
-        Order::Fortran => transposed(&tensor),
-    })
+    let (header, elements) = rest.split_at_checked(length)?;
+    Some((std::str::from_utf8(header).ok()?, elements))
+}
+
+struct Header<'a> {
+    descr: &'a str,
+    fortran_order: bool,
+    shape: Vec<usize>,
+}
+
+/// The header is a Python dictionary with exactly three keys.
+fn parse_header(text: &str) -> Result<Header<'_>, NpyError> {
+    let value = |key: &str, missing| {
+        let (_, rest) = text.split_once(&format!("'{key}':")).ok_or(NpyError::Header(missing))?;
+        Ok::<&str, NpyError>(rest.trim_start())
+    };
+    let descr = value("descr", "it names no element type")?;
+    // Structured types are lists of fields.
+    let descr = match descr.strip_prefix('\'') {
+        Some(rest) => rest.split('\'').next().unwrap_or_default(),
+        None => return Err(NpyError::Type(descr.split_inclusive(']').next().unwrap_or_default().into())),
+    };
+    let fortran_order = match value("fortran_order", "it does not say in which order the elements are")? {
+        text if text.starts_with("True") => true,
+        text if text.starts_with("False") => false,
+        _ => return Err(NpyError::Header("the order of elements is neither True nor False")),
+    };
+    let shape = value("shape", "it names no shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+    let (shape, _) = shape.ok_or(NpyError::Header("the shape is no tuple"))?;
+    let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
+    let shape = sizes.map(|size| size.parse().map_err(|_| NpyError::Header("the shape holds something other than sizes")));
+    Ok(Header { descr, fortran_order, shape: shape.collect::<Result<_, _>>()? })
 }
 
 /// The dimensions in reverse order.
@@ -133,17 +161,18 @@ pub fn parse_npz(bytes: &[u8]) -> Result<Vec<NamedTensor>, NpyError> {
 
 /// The bytes of an `.npy` file.
 pub fn npy_bytes(tensor: &Tensor) -> Result<Vec<u8>, NpyError> {
-    let row = TYPES.iter().find(|(_, _, dtype)| *dtype == tensor.dtype);
-    let (kind, size, _) = row.ok_or_else(|| NpyError::Type(tensor.dtype.to_string()))?;
-    let order = if *size == 1 { '|' } else { '<' };
+    let row = TYPES.iter().find(|(_, dtype)| *dtype == tensor.dtype);
+    let (name, dtype) = row.ok_or_else(|| NpyError::Type(tensor.dtype.to_string()))?;
+    let order = if dtype.bytes() == 1 { '|' } else { '<' };
     let shape: String = tensor.shape.iter().map(|d| format!("{d}, ")).collect();
-    let mut header = format!("{{'descr': '{order}{}{size}', 'fortran_order': False, 'shape': ({}), }}", kind.to_str(), shape.trim_end());
+    let mut header = format!("{{'descr': '{order}{name}', 'fortran_order': False, 'shape': ({}), }}", shape.trim_end());
     // Elements begin at a multiple of 64 bytes; the header ends with a new line.
     while (10 + header.len() + 1) % 64 != 0 {
         header.push(' ');
     }
     header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend([1, 0]);
     bytes.extend(u16::try_from(header.len()).expect("ranks are small").to_le_bytes());
     bytes.extend(header.as_bytes());
     bytes.extend(tensor.bytes());
@@ -167,7 +196,7 @@ mod tests {
 
     #[test]
     fn arrays_survive_a_round_trip() {
-        for (_, _, dtype) in TYPES {
+        for (_, dtype) in TYPES {
             for shape in [&[][..], &[3], &[2, 0, 4], &[2, 3, 4]] {
                 let name = format!("{dtype}{shape:?}");
                 let tensor = Tensor::random(*dtype, shape, 7);
@@ -198,7 +227,11 @@ mod tests {
         assert_eq!(text(&npy("<f4", "False", "(3,)", &[0; 8])), "the file is cut off: 12 bytes of elements are announced, 8 are there");
         assert!(text(&npy("<c8", "False", "(1,)", &[0; 8])).starts_with("elements of type <c8 are not supported"));
         assert!(text(&npy("<f4", "False", "(9223372036854775807, 9223372036854775807)", &[])).contains("cut off"));
-        assert!(text(&npy("<f4", "False", "(3,)", &[])[..30]).starts_with("the header cannot be read"));
+        assert_eq!(text(&npy("<f4", "False", "(3,)", &[])[..30]), "the header cannot be read: it is cut off");
+        assert!(text(&npy("<f4", "False", "(9223372036854775807, 4, 0)", &[])).contains("cut off"), "no overflow");
+        assert!(text(&npy("<f4", "Maybe", "(3,)", &[])).contains("neither True nor False"));
+        assert!(text(&npy("<f4", "True", "(3, x)", &[])).contains("other than sizes"));
+        assert_eq!(text(&npy("", "False", "(3,)", &[])).lines().next(), Some("elements of type  are not supported"));
         assert!(parse_npz(b"PK\x03\x04").is_err());
     }
 }

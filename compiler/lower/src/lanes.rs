@@ -61,6 +61,46 @@ impl Lanes {
     }
 }
 
+/// Locals that hold four elements, to be assigned again and again.
+#[derive(Debug, Clone)]
+pub struct Slot(Lanes);
+
+impl Slot {
+    /// New locals with this value.
+    pub fn new(k: &mut K, value: Lanes) -> Slot {
+        fn one<T: Vector>(k: &mut K, x: E<T>) -> E<T> {
+            k.let_("sum", x).get()
+        }
+        Slot(match value {
+            Lanes::F32(x) => Lanes::F32(one(k, x)),
+            Lanes::I32(x) => Lanes::I32(one(k, x)),
+            Lanes::Mask(x) => Lanes::Mask(one(k, x)),
+            Lanes::I64(x) => Lanes::I64(x.map(|x| one(k, x))),
+            Lanes::F64(x) => Lanes::F64(x.map(|x| one(k, x))),
+        })
+    }
+
+    pub fn get(&self) -> Lanes {
+        self.0.clone()
+    }
+
+    /// Assigns; each half of a wide value depends on that half alone.
+    pub fn set(&self, k: &mut K, value: Lanes) {
+        fn one<T: Vector>(k: &mut K, to: &E<T>, value: E<T>) {
+            if let Expr::Local(id) = to.expr() {
+                k.set(V::<T>::from_local(*id), value);
+            }
+        }
+        match (&self.0, value) {
+            (Lanes::F32(to), Lanes::F32(x)) => one(k, to, x),
+            (Lanes::I32(to), Lanes::I32(x)) | (Lanes::Mask(to), Lanes::Mask(x)) => one(k, to, x),
+            (Lanes::I64(to), Lanes::I64(x)) => to.iter().zip(x).for_each(|(to, x)| one(k, to, x)),
+            (Lanes::F64(to), Lanes::F64(x)) => to.iter().zip(x).for_each(|(to, x)| one(k, to, x)),
+            (to, x) => panic!("{x:?} does not fit {to:?}"),
+        }
+    }
+}
+
 /// All bits zero.
 pub fn zero<T: Vector>() -> E<T> {
     E::from_expr(Expr::Const(Const::V128(0)))

@@ -36,9 +36,9 @@ pub fn emit(k: &mut K, body: &Pointwise, types: &[DType], args: &[Lanes]) -> Lan
 pub struct Hoisted(Vec<Option<Lanes>>);
 
 impl Hoisted {
-    /// Only step `step` of `body`, with this value.
-    pub fn one(body: &Pointwise, step: usize, value: Lanes) -> Hoisted {
-        let mut steps = vec![None; body.steps.len()];
+    /// The same with the value of one more step.
+    pub fn with(&self, step: usize, value: Lanes) -> Hoisted {
+        let mut steps = self.0.clone();
         steps[step] = Some(value);
         Hoisted(steps)
     }
@@ -145,6 +145,11 @@ fn wide_splat(value: i64) -> E<I64x2> {
 /// One function of two operands of one type.
 pub fn binary(k: &mut K, f: Fn, dtype: DType, a: Lanes, b: Lanes) -> Lanes {
     apply(k, f, dtype, vec![a, b], &[None, None])
+}
+
+/// `then` where the mask is set, else `otherwise`.
+pub fn select(k: &mut K, test: E<kernel::I32x4>, then: Lanes, otherwise: Lanes) -> Lanes {
+    mask::select(k, test, vec![then, otherwise])
 }
 
 /// The type of a step's values: that of the last operand that is no literal (the first one of select is its test).

@@ -69,11 +69,14 @@ fn census(model: &ModelProto) -> Census {
         inputs: graph.input.iter().filter(|i| !initializers.contains(i.name())).map(declared).collect(),
         outputs: graph.output.iter().map(declared).collect(),
         operators,
-        parameters: floats.map(|t| t.dims.iter().map(|d| u64::try_from(*d).unwrap_or(0)).product::<u64>()).sum(),
+        parameters: floats
+            .map(|t| t.dims.iter().fold(1u64, |n, d| n.saturating_mul(u64::try_from(*d).unwrap_or(0))))
+            .fold(0, u64::saturating_add),
     }
 }
 
-fn qualified(domain_name: &str, operator: &str) -> String {
+/// An operator's name, with its domain unless that is the default one.
+pub(crate) fn qualified(domain_name: &str, operator: &str) -> String {
     match domain(domain_name) {
         "" => operator.into(),
         domain => format!("{domain}::{operator}"),

@@ -2,6 +2,7 @@
 //! and what follows from them is not reported, so that every problem shows once.
 
 use crate::attributes::Attributes;
+use crate::census::qualified;
 use crate::error::{Fault, ImportErrors, Kind, Problem};
 use crate::inputs::{ImportOptions, bound_value, check_dims, input_type};
 use crate::load;
@@ -14,7 +15,7 @@ use crate::site::{Folded, Site};
 use crate::tensor::{to_dense, to_tensor};
 use ir::{Graph, TensorType, ValueId};
 use prost::bytes::Bytes;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,8 +29,6 @@ pub struct Imported {
     pub producer: String,
     /// Version of the file format.
     pub ir_version: i64,
-    /// Operators in the file with their number, by name; nodes of functions count at each call.
-    pub operators: Vec<(String, usize)>,
     /// What looks odd but does not hinder.
     pub warnings: Vec<String>,
 }
@@ -89,20 +88,11 @@ pub(crate) struct Importer<'m> {
     problems: Vec<Problem>,
     warnings: Vec<String>,
     nodes: usize,
-    operators: BTreeMap<String, usize>,
 }
 
 /// The default domain has two names.
 pub(crate) fn domain(name: &str) -> &str {
     if name == "ai.onnx" { "" } else { name }
-}
-
-/// The operator, with its domain unless that is the default one.
-fn operator_name(node: &NodeProto) -> String {
-    match domain(node.domain()) {
-        "" => node.op_type().into(),
-        domain => format!("{domain}::{}", node.op_type()),
-    }
 }
 
 fn missing(op_type: &str, output: usize) -> Fault {
@@ -121,13 +111,12 @@ impl<'m> Importer<'m> {
             problems: vec![],
             warnings: vec![],
             nodes: 0,
-            operators: BTreeMap::new(),
         }
     }
 
     fn import(mut self, model: &'m ModelProto, options: &ImportOptions) -> Result<Imported, ImportErrors> {
-        let mut scope = Scope::default();
-        scope.opsets = model.opset_import.iter().map(|o| (domain(o.domain()), o.version())).collect();
+        let opsets = model.opset_import.iter().map(|o| (domain(o.domain()), o.version())).collect();
+        let mut scope = Scope { opsets, ..Scope::default() };
         // Before version 3 of the format, files named no operator sets: the first one is meant.
         let version = *scope.opsets.entry("").or_insert(1);
         if !OPSETS.contains(&version) {
@@ -147,7 +136,6 @@ impl<'m> Importer<'m> {
             opsets,
             producer: format!("{} {}", model.producer_name(), model.producer_version()).trim().into(),
             ir_version: model.ir_version(),
-            operators: self.operators.into_iter().collect(),
             warnings: self.warnings,
         })
     }
@@ -281,7 +269,6 @@ impl<'m> Importer<'m> {
         if let Some(function) = self.functions.get(&key).copied() {
             return self.call(function, node, inputs, attributes, scope);
         }
-        *self.operators.entry(operator_name(node)).or_insert(0) += 1;
         let version = scope.opsets.get(key.0).copied().unwrap_or(1);
         let Some(expansion) = ops::find(key.0, key.1, version) else { return Err(ops::unknown(key.0, key.1)) };
         if inputs.iter().any(|slot| matches!(slot, Slot::Unknown)) {
@@ -334,7 +321,7 @@ impl<'m> Importer<'m> {
         self.fault(fault, |p| {
             p.layer = layers.last().map(ToString::to_string);
             p.node = Some(format!("{prefix}{}", node.name()));
-            p.operator = Some(operator_name(node));
+            p.operator = Some(qualified(node.domain(), node.op_type()));
         });
     }
 

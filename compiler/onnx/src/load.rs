@@ -1,6 +1,6 @@
 //! Files and bytes to protobuf messages. What is not an ONNX model is named for what it looks like.
 
-use crate::error::{Kind, Problem};
+use crate::error::{ImportErrors, Kind, Problem};
 use crate::proto::ModelProto;
 use prost::Message;
 use prost::bytes::Bytes;
@@ -39,11 +39,11 @@ fn signature(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
 }
 
 /// Reads a whole file.
-pub(crate) fn read(path: &Path) -> Result<Bytes, Problem> {
+pub(crate) fn read(path: &Path) -> Result<Bytes, ImportErrors> {
     let shown = path.display();
     if path.is_dir() {
         let hint = format!("pass the model file inside it, e.g. {}", path.join("model.onnx").display());
-        return Err(Problem::model(Kind::Unreadable, format!("{shown} is a directory, not an ONNX file"), hint));
+        return Err(Problem::model(Kind::Unreadable, format!("{shown} is a directory, not an ONNX file"), hint).into());
     }
     std::fs::read(path).map(Bytes::from).map_err(|e| {
         let hint = match e.kind() {
@@ -51,13 +51,13 @@ pub(crate) fn read(path: &Path) -> Result<Bytes, Problem> {
             std::io::ErrorKind::PermissionDenied => "check the file's permissions",
             _ => "",
         };
-        Problem::model(Kind::Unreadable, format!("cannot read {shown}: {e}"), hint)
+        Problem::model(Kind::Unreadable, format!("cannot read {shown}: {e}"), hint).into()
     })
 }
 
 /// Decodes a model. `name` is how errors call the bytes.
-pub(crate) fn decode(bytes: Bytes, name: &str) -> Result<ModelProto, Problem> {
-    let wrong = |sentence: String, hint: &str| Err(Problem::model(Kind::NotOnnx, sentence, hint));
+pub(crate) fn decode(bytes: Bytes, name: &str) -> Result<ModelProto, ImportErrors> {
+    let wrong = |sentence: String, hint: &str| Err(Problem::model(Kind::NotOnnx, sentence, hint).into());
     if bytes.is_empty() {
         return wrong(format!("{name} is empty, not an ONNX model"), "the export or the download may have failed; make the file again");
     }

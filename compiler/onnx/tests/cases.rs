@@ -3,7 +3,8 @@
 mod common;
 
 use common::{check_golden, models, onnx_files};
-use onnx::{ImportOptions, import_file};
+use expect_test::expect;
+use onnx::{ImportOptions, import_file, supported_ops};
 use std::path::PathBuf;
 
 /// Cases that hold mistakes on purpose; `problems.rs` looks at them.
@@ -69,4 +70,37 @@ fn digits_equal_pytorch() {
             assert!(common::difference(&found, &expected) < TOLERANCE, "{form}, image {i}: {found:?} {expected:?}");
         }
     }
+}
+
+/// Shapes that follow from a free dimension stay expressions of it.
+#[test]
+fn free_dimensions_stay_symbolic() {
+    let outputs = |name: &str| {
+        let graph = import_file(models().join("cases").join(name), &ImportOptions::default()).unwrap().graph;
+        let types: Vec<String> = graph.outputs.iter().map(|o| format!("{}: {}", o.name, graph.ty(o.value))).collect();
+        types.join(", ")
+    };
+    expect!["logits: f32[batch,5]"].assert_eq(&outputs("symbolic_batch.onnx"));
+    expect!["output: f32[batch,15,8]"].assert_eq(&outputs("reshape_shape_ops_dynamic.onnx"));
+}
+
+#[test]
+fn the_operators_are_listed() {
+    let names: Vec<&str> =
+        supported_ops().map(|(domain, name)| if domain.is_empty() { name } else { panic!("{domain}::{name}") }).collect();
+    assert!(names.is_sorted() && names.windows(2).all(|pair| pair[0] != pair[1]));
+    expect![[r#"
+        Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan
+        Atanh AveragePool BatchNormalization Cast CastLike Ceil Celu Clip Concat Constant
+        ConstantOfShape Conv ConvTranspose Cos Cosh DepthToSpace Div Dropout Elu Equal
+        Erf Exp Expand EyeLike Flatten Floor Gather Gelu Gemm GlobalAveragePool
+        GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization IsInf IsNaN
+        LRN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul
+        Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg Not
+        OneHot Or PRelu Pad Pow RMSNormalization Range Reciprocal ReduceL1 ReduceL2
+        ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape
+        Resize Round Selu Shape Shrink Sigmoid Sign Sin Sinh Size
+        Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum
+        Swish Tan Tanh ThresholdedRelu Tile Transpose Trilu Unsqueeze Upsample Where
+        Xor"#]].assert_eq(&names.chunks(10).map(|row| row.join(" ")).collect::<Vec<_>>().join("\n"));
 }

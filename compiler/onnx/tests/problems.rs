@@ -129,7 +129,12 @@ fn outputs_that_are_not_given_matter_only_when_used() {
     let dropout = node("Dropout", "/drop/Dropout", &["x"], &["y", "mask"], vec![]);
     let relu = |input| node("Relu", "/act/Relu", &[input], &["z"], vec![]);
     assert!(import(&model(vec![dropout.clone(), relu("y")], image(), vec![]), &ImportOptions::default()).is_ok());
-    expect![[r#""#]].assert_eq(&import(&model(vec![dropout, relu("mask")], image(), vec![]), &ImportOptions::default()).unwrap_err());
+    check(
+        &model(vec![dropout, relu("mask")], image(), vec![]),
+        expect![[r#"
+        act (Relu): output 2 of Dropout is not supported
+          hint: export in evaluation mode (model.eval()), or do not use this output"#]],
+    );
 }
 
 /// A small deterministic generator (xorshift64*): tests must not depend on a clock.
@@ -235,6 +240,10 @@ fn import(model: &ModelProto, options: &ImportOptions) -> Result<onnx::Imported,
     import_bytes(model.encode_to_vec(), options).map_err(|e| e.to_string())
 }
 
+fn check(model: &ModelProto, expected: Expect) {
+    expected.assert_eq(&import(model, &ImportOptions::default()).expect_err("a bad model"));
+}
+
 fn image() -> ValueInfoProto {
     tensor_info("x", DataType::Float, vec![dim(1), dim(2), dim(8), dim(8)])
 }
@@ -311,21 +320,27 @@ fn external_data_stays_below_the_model() {
 #[test]
 fn unknown_domains_and_types_are_named() {
     let foreign = NodeProto { domain: Some("com.example".into()), ..node("Thing", "/block/Thing", &["x"], &["y"], vec![]) };
-    expect![[r#"
+    check(
+        &model(vec![foreign], image(), vec![]),
+        expect![[r#"
         block (com.example::Thing): the operator Thing of the domain `com.example` is not supported
-          hint: export with standard ONNX operators only"#]]
-    .assert_eq(&import(&model(vec![foreign], image(), vec![]), &ImportOptions::default()).unwrap_err());
+          hint: export with standard ONNX operators only"#]],
+    );
     let strings = tensor_info("x", DataType::String, vec![dim(1)]);
     let relu = node("Relu", "/act/Relu", &["x"], &["y"], vec![]);
-    expect![[r#"
+    check(
+        &model(vec![relu.clone()], strings, vec![]),
+        expect![[r#"
         input `x`: elements of type string are not supported
-          hint: known are: f32, f64, f16, bf16, i8, i16, i32, i64, u8, u16, u32, u64, bool"#]]
-    .assert_eq(&import(&model(vec![relu.clone()], strings, vec![]), &ImportOptions::default()).unwrap_err());
+          hint: known are: f32, f64, f16, bf16, i8, i16, i32, i64, u8, u16, u32, u64, bool"#]],
+    );
     let gap = node("Relu", "/act/Relu", &["nowhere"], &["y"], vec![]);
-    expect![[r#"
+    check(
+        &model(vec![gap], image(), vec![]),
+        expect![[r#"
         act (Relu): its input `nowhere` is computed by no earlier node
-          hint: the file may be damaged; export it again"#]]
-    .assert_eq(&import(&model(vec![gap], image(), vec![]), &ImportOptions::default()).unwrap_err());
+          hint: the file may be damaged; export it again"#]],
+    );
 }
 
 #[test]
@@ -362,4 +377,35 @@ fn inputs_become_constants() {
     let output = ir::eval::eval(&bound.graph, &[]).unwrap().remove(0);
     assert!(output.as_slice::<f32>().iter().all(|x| *x == 0.5) && output.len() == 128);
     assert!(import(&model(vec![relu], image(), vec![]), &bind(Binding::Numbers(vec![0.5, 1.0]))).is_err());
+}
+
+#[test]
+fn sparse_tensors_become_dense() {
+    let ints = |dims: &[i64], data: &[i64]| TensorProto {
+        dims: dims.to_vec(),
+        data_type: Some(DataType::Int64 as i32),
+        int64_data: data.to_vec(),
+        ..Default::default()
+    };
+    let values = TensorProto {
+        name: Some("w".into()),
+        dims: vec![2],
+        data_type: Some(DataType::Float as i32),
+        float_data: vec![1.5, -2.0],
+        ..Default::default()
+    };
+    let with = |indices: TensorProto| {
+        let mut model = model(vec![node("Identity", "", &["w"], &["y"], vec![])], image(), vec![]);
+        let sparse = SparseTensorProto { values: Some(values.clone()), indices: Some(indices), dims: vec![2, 3] };
+        model.graph.as_mut().unwrap().sparse_initializer.push(sparse);
+        let graph = import(&model, &ImportOptions::default())?.graph;
+        let image = ir::Tensor::zeros(ir::DType::F32, &[1, 2, 8, 8]);
+        Ok::<_, String>(ir::eval::eval(&graph, &[image]).unwrap().remove(0).as_slice::<f32>().to_vec())
+    };
+    let dense = vec![0.0, 1.5, 0.0, 0.0, 0.0, -2.0];
+    assert_eq!(with(ints(&[2], &[1, 5])), Ok(dense.clone()));
+    assert_eq!(with(ints(&[2, 2], &[0, 1, 1, 2])), Ok(dense));
+    assert!(with(ints(&[2], &[1, 6])).unwrap_err().contains("lies outside"));
+    assert!(with(ints(&[2, 2], &[0, 1, 2, 2])).unwrap_err().contains("lies outside"));
+    assert!(with(ints(&[3], &[0, 1, 2])).unwrap_err().contains("do not fit"));
 }

@@ -17,6 +17,7 @@ Examples:
   wasm-torch bench model.wasm --repeat 200 --profile
   wasm-torch bench model.wasm --input image.npy --json")]
 pub struct Args {
+    /// The module, as `export` wrote it
     #[arg(value_name = "MODULE.wasm")]
     module: PathBuf,
     /// Inputs; without any, random ones

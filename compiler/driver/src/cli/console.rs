@@ -12,7 +12,6 @@ use std::time::Duration;
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Color {
-    /// On terminals, unless NO_COLOR is set
     Auto,
     Always,
     Never,

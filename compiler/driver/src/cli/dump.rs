@@ -16,6 +16,7 @@ Examples:
   wasm-torch dump model.onnx --kernels -O3
   wasm-torch dump model.onnx --wat > model.wat")]
 pub struct Args {
+    /// The model, as torch.onnx.export wrote it
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
     #[command(flatten)]

@@ -14,7 +14,7 @@ Examples:
   wasm-torch export model.onnx --dim batch=1 --dim sequence=128
   wasm-torch export model.onnx --bind temperature=0.7
   wasm-torch export model.onnx --passes constant_folding,nhwc_layout --check-passes
-  wasm-torch export model.onnx --explain conv_batch_norm --report report.json")]
+  wasm-torch export model.onnx --explain scale_conv --report report.json")]
 pub struct Args {
     /// The model, as torch.onnx.export wrote it
     #[arg(value_name = "MODEL.onnx")]

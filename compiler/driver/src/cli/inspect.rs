@@ -16,6 +16,7 @@ Examples:
   wasm-torch inspect model.onnx --dim batch=1      multiply-accumulates at this size
   wasm-torch inspect model.wasm --json")]
 pub struct Args {
+    /// A model or a module; the contents decide which
     #[arg(value_name = "MODEL.onnx|MODULE.wasm")]
     file: PathBuf,
     #[command(flatten)]

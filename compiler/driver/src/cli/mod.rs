@@ -37,8 +37,8 @@ struct Cli {
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct Global {
-    /// Colours in texts for people
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", hide_possible_values = false)]
+    /// Colours for people: auto (on terminals, unless NO_COLOR is set), always or never
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", hide_possible_values = true)]
     color: Color,
     /// Print results and errors only: no summaries, no progress
     #[arg(short, long, global = true)]

@@ -21,6 +21,7 @@ Examples:
 
 The keys of an .npz file are the inputs' names, with or without `input:` before them.")]
 pub struct Args {
+    /// The module, as `export` wrote it
     #[arg(value_name = "MODULE.wasm")]
     module: PathBuf,
     /// An input from an .npy file, or several from an .npz file; may be repeated

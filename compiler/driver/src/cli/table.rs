@@ -35,7 +35,6 @@ impl Table {
         self.rows.push(cells.map(|(cell, style)| (cell.replace('\n', " "), style)).into());
     }
 
-
     /// The text, indented by two spaces.
     pub fn render(&self, paint: Paint) -> String {
         let last = self.columns.len() - 1;
@@ -84,7 +83,7 @@ fn shortened(text: &str, longest: usize) -> String {
     chars[..head].iter().chain(['…'].iter()).chain(&chars[count - tail..]).collect()
 }
 
-/// `14.2 MB`: powers of 1000 would make files look larger than tools say; these are powers of 1024, as `ls -h` has them.
+/// `13.5 MiB`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 4] = ["bytes", "KiB", "MiB", "GiB"];
     let unit = (0..3).rev().find(|i| n >= 1 << (10 * (i + 1))).map_or(0, |i| i + 1);

@@ -20,8 +20,10 @@ Examples:
   wasm-torch verify model.onnx model.wasm --input image.npy
   wasm-torch verify model.onnx model.wasm --random 10 --seed 7 --rtol 1e-5 --json")]
 pub struct Args {
+    /// The model, as torch.onnx.export wrote it
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
+    /// The module, as `export` wrote it
     #[arg(value_name = "MODULE.wasm")]
     module: PathBuf,
     /// An input from an .npy file, or several from an .npz file; may be repeated

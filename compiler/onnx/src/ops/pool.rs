@@ -26,7 +26,7 @@ fn window(s: &Site, x: ValueId) -> Result<(Geometry, Vec<i64>), Fault> {
     let n = g.axes();
     let mut beyond = vec![0; n];
     if s.attributes.flag("ceil_mode")? {
-        for i in 0..n {
+        for (i, beyond) in beyond.iter_mut().enumerate() {
             let size = s.shape(x)[2 + i].as_const().ok_or_else(|| Fault::run_time("rounded output size"))?;
             let room = size + g.pads[i] + g.pads[n + i] - g.extent(i);
             if room < 0 {
@@ -37,7 +37,7 @@ fn window(s: &Site, x: ValueId) -> Result<(Geometry, Vec<i64>), Fault> {
             if steps * g.strides[i] >= size + g.pads[i] {
                 steps -= 1;
             }
-            beyond[i] = (steps * g.strides[i] - room).max(0);
+            *beyond = (steps * g.strides[i] - room).max(0);
         }
     }
     Ok((g, beyond))
