@@ -40,7 +40,8 @@ pub fn cases() -> Vec<Case> {
 /// The models of a folder that have a golden of the same name beside them.
 fn folder_cases(folder: &Path, prefix: &str) -> Vec<Case> {
     let files = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut models: Vec<PathBuf> = files.filter_map(|f| Some(f.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect();
+    let mut models: Vec<PathBuf> =
+        files.filter_map(|f| Some(f.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect();
     models.sort();
     let case = |model: PathBuf| {
         let golden = model.with_extension("npz");

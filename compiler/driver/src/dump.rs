@@ -40,7 +40,8 @@ pub fn dump(model: &Path, what: &What, options: &ExportOptions) -> Result<String
         What::Kernels => Ok(plan.kernels.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
         _ => {
             let linked = link::link(&plan, &link::LinkInfo { debug_names: true, ..config.link })?;
-            let text = wasmprinter::print_bytes(&linked.wasm).map_err(|error| Error::Usage(format!("the module cannot be printed: {error}")))?;
+            let text =
+                wasmprinter::print_bytes(&linked.wasm).map_err(|error| Error::Usage(format!("the module cannot be printed: {error}")))?;
             Ok(text.lines().map(shortened).collect())
         }
     }

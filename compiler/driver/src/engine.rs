@@ -277,7 +277,10 @@ pub fn check_inputs(expected: &[manifest::Tensor], given: &[NamedTensor]) -> Res
             let hint = format!("convert it, e.g. array.astype(numpy.{})", numpy_name(dtype(port)));
             problem(format!("the input `{name}` has the wrong element type: expected {wanted}, found {found}"), Some(hint));
         } else if tensor.shape != shape(port) {
-            problem(format!("the input `{name}` has the wrong shape: expected {wanted}, found {found}"), shape_hint(&shape(port), &tensor.shape));
+            problem(
+                format!("the input `{name}` has the wrong shape: expected {wanted}, found {found}"),
+                shape_hint(&shape(port), &tensor.shape),
+            );
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(EngineError::Inputs(problems)) }
@@ -342,24 +345,40 @@ mod tests {
     fn inputs_that_do_not_fit_are_named_with_a_hint() {
         let check = |given: &[NamedTensor], expected: expect_test::Expect| expected.assert_eq(&message(given));
         check(&one("image", DType::F32, &[1, 3, 8, 9]), expect_test::expect!["fits"]);
-        check(&one("image", DType::F64, &[1, 3, 8, 9]), expect_test::expect![[r#"
+        check(
+            &one("image", DType::F64, &[1, 3, 8, 9]),
+            expect_test::expect![[r#"
             the input `image` has the wrong element type: expected f32[1, 3, 8, 9], found f64[1, 3, 8, 9]
-            hint: convert it, e.g. array.astype(numpy.float32)"#]]);
-        check(&one("image", DType::F32, &[3, 8, 9]), expect_test::expect![[r#"
+            hint: convert it, e.g. array.astype(numpy.float32)"#]],
+        );
+        check(
+            &one("image", DType::F32, &[3, 8, 9]),
+            expect_test::expect![[r#"
             the input `image` has the wrong shape: expected f32[1, 3, 8, 9], found f32[3, 8, 9]
-            hint: the batch dimension is missing: array[None]"#]]);
-        check(&one("image", DType::F32, &[4, 3, 8, 9]), expect_test::expect![[r#"
+            hint: the batch dimension is missing: array[None]"#]],
+        );
+        check(
+            &one("image", DType::F32, &[4, 3, 8, 9]),
+            expect_test::expect![[r#"
             the input `image` has the wrong shape: expected f32[1, 3, 8, 9], found f32[4, 3, 8, 9]
-            hint: the module was exported for 1 at once: pass as many, or export with another --dim"#]]);
-        check(&one("image", DType::F32, &[1, 8, 9, 3]), expect_test::expect![[r#"
+            hint: the module was exported for 1 at once: pass as many, or export with another --dim"#]],
+        );
+        check(
+            &one("image", DType::F32, &[1, 8, 9, 3]),
+            expect_test::expect![[r#"
             the input `image` has the wrong shape: expected f32[1, 3, 8, 9], found f32[1, 8, 9, 3]
-            hint: the channels are last here and second in the model: array.transpose(0, 3, 1, 2)"#]]);
-        check(&one("imgae", DType::F32, &[1, 3, 8, 9]), expect_test::expect![[r#"
+            hint: the channels are last here and second in the model: array.transpose(0, 3, 1, 2)"#]],
+        );
+        check(
+            &one("imgae", DType::F32, &[1, 3, 8, 9]),
+            expect_test::expect![[r#"
             the model has no input `imgae`
             hint: did you mean `image`? its inputs are: image
-            the input `image` is missing; expected f32[1, 3, 8, 9]"#]]);
-        check(&[one("image", DType::F32, &[1, 3, 8, 9]), one("image", DType::F32, &[1, 3, 8, 9])].concat(), expect_test::expect![
-            "the input `image` is given twice"
-        ]);
+            the input `image` is missing; expected f32[1, 3, 8, 9]"#]],
+        );
+        check(
+            &[one("image", DType::F32, &[1, 3, 8, 9]), one("image", DType::F32, &[1, 3, 8, 9])].concat(),
+            expect_test::expect!["the input `image` is given twice"],
+        );
     }
 }

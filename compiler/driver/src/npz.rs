@@ -201,7 +201,8 @@ mod tests {
                 let name = format!("{dtype}{shape:?}");
                 let tensor = Tensor::random(*dtype, shape, 7);
                 assert_eq!(parse_npy(&npy_bytes(&tensor).unwrap()).unwrap(), tensor, "{name}");
-                let [back] = &parse_npz(&npz_bytes(&[NamedTensor { name: name.clone(), tensor: tensor.clone() }]).unwrap()).unwrap()[..] else {
+                let [back] = &parse_npz(&npz_bytes(&[NamedTensor { name: name.clone(), tensor: tensor.clone() }]).unwrap()).unwrap()[..]
+                else {
                     panic!("one array")
                 };
                 assert_eq!((&back.name, &back.tensor), (&name, &tensor));

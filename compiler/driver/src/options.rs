@@ -231,3 +231,39 @@ macro_rules! string_forms {
     )*};
 }
 string_forms!(DimOption, BindOption);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_form_is_the_command_lines() {
+        let json = r#"{"level":"O3","dims":["batch=1"],"bind":["scale=0.5,2"],"disable_passes":["nhwc_layout"]}"#;
+        let options: ExportOptions = serde_json::from_str(json).unwrap();
+        assert_eq!(options.level, Some(Level::O3));
+        assert_eq!(options.model.dims, [DimOption { name: "batch".into(), size: 1 }]);
+        assert_eq!(serde_json::to_string(&options).unwrap(), json);
+        assert_eq!(serde_json::from_str::<ExportOptions>("{}").unwrap(), ExportOptions::default());
+        assert!(serde_json::from_str::<ExportOptions>(r#"{"dims":["batch=-1"]}"#).is_err());
+    }
+
+    #[test]
+    fn manifests_name_no_paths() {
+        let model = ModelOptions {
+            dims: vec!["a=b=3".parse().unwrap()],
+            bind: vec!["scale=0.5".parse().unwrap(), "mask=/home/me/mask.npy".parse().unwrap()],
+        };
+        let options = ExportOptions { model, passes: Some(vec!["share_common".into()]), ..ExportOptions::default() };
+        let shown: Vec<String> = options.manifest_options().into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        assert_eq!(shown, ["level: O2", "dim: a=b=3", "bind: scale=0.5,mask", "passes: share_common"]);
+    }
+
+    #[test]
+    fn values_are_numbers_or_arrays() {
+        let resolve = |text: &str| BindOption::from_str(text).unwrap().resolve();
+        assert!(matches!(resolve("x=1, -2.5e3").unwrap(), (name, Binding::Numbers(n)) if name == "x" && n == [1.0, -2500.0]));
+        assert!(resolve("x=yes").unwrap_err().to_string().contains("hint: for example --bind x=1.5"));
+        assert!(resolve("x=none.npy").unwrap_err().to_string().contains("none.npy"));
+        assert!(BindOption::from_str("x").is_err() && DimOption::from_str("=1").is_err());
+    }
+}

@@ -18,19 +18,31 @@ fn refused_export(bytes: &[u8], args: &[&str], expected: Expect) {
 
 #[test]
 fn files_that_are_no_models() {
-    refused_export(b"", &[], expect![[r#"
+    refused_export(
+        b"",
+        &[],
+        expect![[r#"
         error: bad.onnx is empty, not an ONNX model
           hint: the export or the download may have failed; make the file again
-    "#]]);
-    refused_export(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", &[], expect![[r#"
+    "#]],
+    );
+    refused_export(
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        &[],
+        expect![[r#"
         error: bad.onnx is not an ONNX model: it is a PNG image
           hint: pass the model, not an image
-    "#]]);
+    "#]],
+    );
     let digits = model_bytes("digits/digits.legacy.onnx");
-    refused_export(&digits[..digits.len() / 2], &[], expect![[r#"
+    refused_export(
+        &digits[..digits.len() / 2],
+        &[],
+        expect![[r#"
         error: bad.onnx (30265 bytes) is a damaged or truncated ONNX model: failed to decode Protobuf message: ModelProto.graph: buffer underflow
           hint: compare its size with the original's; export or download it again
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -39,21 +51,27 @@ fn a_file_that_does_not_exist() {
     expect![[r#"
         error: cannot read none.onnx: No such file or directory (os error 2)
           hint: check the path
-    "#]].assert_eq(&room.refused(&["export", "none.onnx"]));
+    "#]]
+    .assert_eq(&room.refused(&["export", "none.onnx"]));
     expect![[r#"
         error: cannot read none.onnx: No such file or directory (os error 2)
         hint: check the path
-    "#]].assert_eq(&room.refused(&["inspect", "none.onnx"]));
+    "#]]
+    .assert_eq(&room.refused(&["inspect", "none.onnx"]));
     expect![[r#"
         error: cannot read none.wasm: No such file or directory (os error 2)
         hint: check the path
-    "#]].assert_eq(&room.refused(&["run", "none.wasm"]));
+    "#]]
+    .assert_eq(&room.refused(&["run", "none.wasm"]));
     assert!(room.files().is_empty());
 }
 
 #[test]
 fn every_unsupported_operator_is_named_with_its_layer() {
-    refused_export(&model_bytes("cases/three_unsupported.onnx"), &[], expect![[r#"
+    refused_export(
+        &model_bytes("cases/three_unsupported.onnx"),
+        &[],
+        expect![[r#"
         error: 3 problems in the model:
         encoder.layer.0.foo (FooBar): the operator FooBar is not supported
           hint: replace the layer by supported operators, or export with another opset; `inspect` lists what is missing
@@ -61,63 +79,104 @@ fn every_unsupported_operator_is_named_with_its_layer() {
           hint: replace the layer by supported operators, or export with another opset; `inspect` lists what is missing
         tokenizer.normalize (StringNormalizer): the operator StringNormalizer is not supported
           hint: replace the layer by supported operators, or export with another opset; `inspect` lists what is missing
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn every_mistake_in_a_model_is_named_with_its_layer() {
-    refused_export(&model_bytes("cases/bad_rank.onnx"), &[], expect![[r#"
+    refused_export(
+        &model_bytes("cases/bad_rank.onnx"),
+        &[],
+        expect![[r#"
         error: 2 problems in the model:
         stem.conv (Conv): the input f32[3,8,8] and the weights f32[4,3,3,3] must have the same rank
           hint: check the shapes of this layer in PyTorch, and export the model again
         head (Gemm): matmul: inner sizes 8 and 16 of f32[1,8] and f32[10,16] differ
           hint: check the shapes of this layer in PyTorch, and export the model again
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn free_dimensions_are_asked_for() {
-    refused_export(&model_bytes("cases/symbolic_batch.onnx"), &[], expect![[r#"
+    refused_export(
+        &model_bytes("cases/symbolic_batch.onnx"),
+        &[],
+        expect![[r#"
         error: the model has free dimensions: batch
         hint: bind them, e.g. --dim batch=1
-    "#]]);
-    refused_export(&model_bytes("cases/symbolic_batch.onnx"), &["--dim", "bacth=1"], expect![[r#"
+    "#]],
+    );
+    refused_export(
+        &model_bytes("cases/symbolic_batch.onnx"),
+        &["--dim", "bacth=1"],
+        expect![[r#"
         error: no input has a dimension named `bacth`
           hint: its symbolic dimensions are: batch
-    "#]]);
-    refused_export(&model_bytes("cases/symbolic_batch.onnx"), &["--dim", "batch=1..8"], expect![[r#"
+    "#]],
+    );
+    refused_export(
+        &model_bytes("cases/symbolic_batch.onnx"),
+        &["--dim", "batch=1..8"],
+        expect![[r#"
         error: invalid value 'batch=1..8' for '--dim <NAME=N>': a range of sizes is not supported yet; give one number, e.g. `batch=1`
 
         For more information, try '--help'.
-    "#]]);
-    refused_export(&model_bytes("cases/symbolic_batch.onnx"), &["--dim", "batch=one"], expect![[r#"
+    "#]],
+    );
+    refused_export(
+        &model_bytes("cases/symbolic_batch.onnx"),
+        &["--dim", "batch=one"],
+        expect![[r#"
         error: invalid value 'batch=one' for '--dim <NAME=N>': `one` is not a size; give a whole number, e.g. `batch=1`
 
         For more information, try '--help'.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn names_that_do_not_exist_get_a_suggestion() {
     let mlp = model_bytes("mlp/mlp.legacy.onnx");
-    refused_export(&mlp, &["--passes", "constant_foldng"], expect![[r#"
+    refused_export(
+        &mlp,
+        &["--passes", "constant_foldng"],
+        expect![[r#"
         error: there is no pass `constant_foldng`, did you mean `constant_folding`?; passes are: constant_folding, eliminate_dead_code, share_common, fuse_conv_bn_relu, fuse_linear_activation, fuse_pointwise, nhwc_layout
-    "#]]);
-    refused_export(&mlp, &["--disable-pass", "nhwc"], expect![[r#"
+    "#]],
+    );
+    refused_export(
+        &mlp,
+        &["--disable-pass", "nhwc"],
+        expect![[r#"
         error: there is no pass `nhwc`, did you mean `nhwc_layout`?; passes are: constant_folding, eliminate_dead_code, share_common, fuse_conv_bn_relu, fuse_linear_activation, fuse_pointwise, nhwc_layout
-    "#]]);
-    refused_export(&mlp, &["--explain", "no_such_rule_at_all"], expect![[r#"
+    "#]],
+    );
+    refused_export(
+        &mlp,
+        &["--explain", "no_such_rule_at_all"],
+        expect![[r#"
         error: there is no rule or pass `no_such_rule_at_all`; rules are: add_zero, subtract_zero, multiply_one, divide_one, power_one, negate_twice, divide_by_power_of_two, transpose_identity, transpose_twice, reshape_same, reshape_twice, expand_same, slice_all, pad_nothing, concat_one, clamp, clamp_from_above, clamp_relu, max_zero, scale_conv, divide_conv, scale_matmul, divide_matmul, scale_of_sum, quotient_of_sum, subtract_constant, sum_of_constants, product_of_constants, known_sizes, fold_constant, equal_cast, inline_scalar, dead_node, equal_node, equal_constant, absorb_map, merge_maps, hoist_map, channels_last, flatten_matmul
-    "#]]);
-    refused_export(&mlp, &["--bind", "inputs=1"], expect![[r#"
+    "#]],
+    );
+    refused_export(
+        &mlp,
+        &["--bind", "inputs=1"],
+        expect![[r#"
         error: the model has no input named `inputs`
           hint: its inputs are: input
-    "#]]);
-    refused_export(&mlp, &["-O7"], expect![[r#"
+    "#]],
+    );
+    refused_export(
+        &mlp,
+        &["-O7"],
+        expect![[r#"
         error: invalid value '7' for '-O <LEVEL>': there are the levels 0, 1, 2 and 3
 
         For more information, try '--help'.
-    "#]]);
+    "#]],
+    );
     let room = Room::new();
     expect![[r#"
         error: unrecognized subcommand 'exprot'
@@ -127,14 +186,16 @@ fn names_that_do_not_exist_get_a_suggestion() {
         Usage: wasm-torch [OPTIONS] <COMMAND>
 
         For more information, try '--help'.
-    "#]].assert_eq(&room.refused(&["exprot", "model.onnx"]));
+    "#]]
+    .assert_eq(&room.refused(&["exprot", "model.onnx"]));
     expect![[r#"
         error: there is no pass `fuse_point`, did you mean `fuse_pointwise`?; passes are: constant_folding, eliminate_dead_code, share_common, fuse_conv_bn_relu, fuse_linear_activation, fuse_pointwise, nhwc_layout
     "#]].assert_eq(&room.refused(&["dump", &model("mlp/mlp.legacy.onnx"), "--after", "fuse_point"]));
     expect![[r#"
         error: the pass `nhwc_layout` does not run with these options (none ran)
         hint: do not disable it, or raise the level: -O2
-    "#]].assert_eq(&room.refused(&["dump", &model("mlp/mlp.legacy.onnx"), "--after", "nhwc_layout", "-O1"]));
+    "#]]
+    .assert_eq(&room.refused(&["dump", &model("mlp/mlp.legacy.onnx"), "--after", "nhwc_layout", "-O1"]));
 }
 
 #[test]
@@ -143,13 +204,15 @@ fn outputs_that_cannot_be_written() {
     let mlp = model("mlp/mlp.legacy.onnx");
     std::fs::create_dir(room.path("folder")).unwrap();
     expect![[r#"
-        error: cannot write no/such/folder/out.wasm: entity not found
+        error: cannot write no/such/folder/out.wasm: the folder no/such/folder does not exist
         hint: check the path
-    "#]].assert_eq(&room.refused(&["export", &mlp, "-o", "no/such/folder/out.wasm"]));
+    "#]]
+    .assert_eq(&room.refused(&["export", &mlp, "-o", "no/such/folder/out.wasm"]));
     expect![[r#"
         error: cannot write folder: is a directory
         hint: this is a folder; name a file
-    "#]].assert_eq(&room.refused(&["export", &mlp, "-o", "folder"]));
+    "#]]
+    .assert_eq(&room.refused(&["export", &mlp, "-o", "folder"]));
     // The text depends on who runs the test: root may write read-only folders, but nobody into /proc.
     if cfg!(target_os = "linux") {
         let message = room.refused(&["export", &mlp, "-o", "/proc/out.wasm"]);
@@ -159,7 +222,8 @@ fn outputs_that_cannot_be_written() {
     expect![[r#"
         error: the output ./model.onnx is the model itself
         hint: name another file with -o
-    "#]].assert_eq(&room.refused(&["export", "model.onnx", "-o", "./model.onnx"]));
+    "#]]
+    .assert_eq(&room.refused(&["export", "model.onnx", "-o", "./model.onnx"]));
     assert_eq!(std::fs::read(room.path("model.onnx")).unwrap(), model_bytes("mlp/mlp.legacy.onnx"), "the model is whole");
     assert_eq!(room.files(), ["folder", "model.onnx"]);
 }
@@ -186,43 +250,67 @@ fn tensors_that_do_not_fit() {
     save("wrong_type.npy", DType::F64, &[2, 3, 5]);
     save("wrong_shape.npy", DType::F32, &[2, 3]);
     let refused = |args: &[&str], expected: Expect| expected.assert_eq(&room.refused(&[&["run", "add.wasm"], args].concat()));
-    refused(&["--input", "a=wrong_type.npy", "--input", "b=wrong_shape.npy"], expect![[r#"
+    refused(
+        &["--input", "a=wrong_type.npy", "--input", "b=wrong_shape.npy"],
+        expect![[r#"
         error: the input `a` has the wrong element type: expected f32[2, 3, 5], found f64[2, 3, 5]
         hint: convert it, e.g. array.astype(numpy.float32)
         the input `b` has the wrong shape: expected f32[2, 3, 5], found f32[2, 3]
-    "#]]);
-    refused(&["--input", "c=wrong_shape.npy"], expect![[r#"
+    "#]],
+    );
+    refused(
+        &["--input", "c=wrong_shape.npy"],
+        expect![[r#"
         error: the model has no input `c`
         hint: its inputs are: a, b
         the input `a` is missing; expected f32[2, 3, 5]
         the input `b` is missing; expected f32[2, 3, 5]
-    "#]]);
-    refused(&["--input", "wrong_shape.npy"], expect![[r#"
+    "#]],
+    );
+    refused(
+        &["--input", "wrong_shape.npy"],
+        expect![[r#"
         error: wrong_shape.npy: the model has several inputs (a, b); which one is this?
         hint: --input a=wrong_shape.npy
-    "#]]);
-    refused(&["--input", "a=none.npy"], expect![[r#"
+    "#]],
+    );
+    refused(
+        &["--input", "a=none.npy"],
+        expect![[r#"
         error: cannot read none.npy: No such file or directory (os error 2)
         hint: check the path
-    "#]]);
+    "#]],
+    );
     room.write("bad.npy", b"\x89PNG");
-    refused(&["--input", "a=bad.npy"], expect![[r#"
+    refused(
+        &["--input", "a=bad.npy"],
+        expect![[r#"
         error: bad.npy: not a NumPy file
         hint: inputs are .npy or .npz files: numpy.save("x.npy", array)
-    "#]]);
+    "#]],
+    );
     room.write("cut.npy", &npy_bytes(&Tensor::zeros(DType::F32, &[9])).unwrap()[..140]);
-    refused(&["--input", "a=cut.npy"], expect![[r#"
+    refused(
+        &["--input", "a=cut.npy"],
+        expect![[r#"
         error: cut.npy: the file is cut off: 36 bytes of elements are announced, 12 are there
-    "#]]);
+    "#]],
+    );
     room.write("other.npz", &model_bytes("digits/golden.npz"));
-    refused(&["--input", "other.npz"], expect![[r#"
+    refused(
+        &["--input", "other.npz"],
+        expect![[r#"
         error: other.npz holds none of the model's inputs (a, b)
         hint: it holds: images, labels, logits; keys are the inputs' names, with or without `input:` before them
-    "#]]);
-    refused(&["--input", "a=other.npz"], expect![[r#"
+    "#]],
+    );
+    refused(
+        &["--input", "a=other.npz"],
+        expect![[r#"
         error: other.npz has no array `a`
         hint: it holds: images, labels, logits
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -234,9 +322,19 @@ fn files_that_are_no_modules() {
         assert_eq!(room.refused(&["inspect", "bad.wasm"]), message);
         message
     };
-    expect![""].assert_eq(&refused(b""));
-    expect![""].assert_eq(&refused(b"\x89PNG\r\n"));
-    expect![""].assert_eq(&refused(b"\0asm\x01\0\0\0"));
+    expect![[r#"
+        error: bad.wasm: not a WebAssembly module: the file is empty
+    "#]]
+    .assert_eq(&refused(b""));
+    expect![[r#"
+        error: bad.wasm: not a WebAssembly module: this is a PNG image
+    "#]]
+    .assert_eq(&refused(b"\x89PNG\r\n"));
+    expect![[r#"
+        error: bad.wasm: a WebAssembly module without a wasm-torch manifest
+        hint: make one with `wasm-torch export`
+    "#]]
+    .assert_eq(&refused(b"\0asm\x01\0\0\0"));
     let module = std::fs::read(room.path("add.wasm")).unwrap();
     let message = refused(&module[..module.len() / 2]);
     assert!(message.starts_with("error: bad.wasm: the module is cut off: section"), "{message}");

@@ -4,9 +4,9 @@ mod common;
 
 use common::{Room, model};
 use serde_json::Value;
+use wasm_torch::NamedTensor;
 use wasm_torch::compare::{Tolerance, compare};
 use wasm_torch::npz::{npy_bytes, npz_bytes, parse_npz, read_npz};
-use wasm_torch::NamedTensor;
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))

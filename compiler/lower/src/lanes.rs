@@ -207,8 +207,9 @@ fn pair(k: &mut K, addr: E<I32>, offset: u32, pattern: Pattern, n: usize) -> [E<
             let value = k.let_("wide", load_splat64::<V128>(addr, offset));
             [value.get(), value.get()]
         }
-        Pattern::Strided(s) => [0..n.min(2), 2..n.max(2)]
-            .map(|lanes| lane_by_lane(k, addr.clone(), s, lanes, |a, i, v| v128_load64_lane(a, offset, i, v))),
+        Pattern::Strided(s) => {
+            [0..n.min(2), 2..n.max(2)].map(|lanes| lane_by_lane(k, addr.clone(), s, lanes, |a, i, v| v128_load64_lane(a, offset, i, v)))
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use ir::{DType, Graph, Pointwise, Tensor, TensorType};
 
 /// Values at which functions of a type are interesting: special ones, then random ones of many magnitudes.
 fn values(rng: &mut Rng, dtype: DType, n: usize) -> Tensor {
-    let special = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e-40, 1e30, 7.0, -7.0, 100.0, 2.5, 3.5];
+    let special =
+        [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e-40, 1e30, 7.0, -7.0, 100.0, 2.5, 3.5];
     let mut t = Tensor::from_fn(dtype, &[n], |i| match special.get(i / 2) {
         Some(x) if dtype.is_float() => *x,
         _ if dtype.is_float() => rng.float() * 10f64.powi(rng.range(0, 4) as i32 - 2),
@@ -100,7 +101,8 @@ fn compare(_rng: &mut Rng, f: Fn, dtype: DType, body: &Pointwise, inputs: &[Tens
     for i in 0..found.len() {
         let (y, e) = (found.get_f64(i), expected.get_f64(i));
         let args: Vec<f64> = inputs.iter().map(|t| t.get_f64(i)).collect();
-        let exact = found.bytes()[i * found.dtype.bytes()..][..found.dtype.bytes()] == expected.bytes()[i * found.dtype.bytes()..][..found.dtype.bytes()];
+        let exact = found.bytes()[i * found.dtype.bytes()..][..found.dtype.bytes()]
+            == expected.bytes()[i * found.dtype.bytes()..][..found.dtype.bytes()];
         let close = (y.is_nan() && e.is_nan()) || y == e && found.dtype.is_float() || (y - e).abs() <= eps * e.abs() + absolute;
         // Beyond 10⁸ the reduction of trigonometric arguments is no longer exact.
         let close = close || matches!(f, Fn::Sin | Fn::Cos | Fn::Tan) && args[0].abs() > 1e8;

@@ -108,7 +108,11 @@ fn several_tasks() {
         (vec![200, 20, 7], vec![0, 2]),
     ] {
         let x = rng.tensor(DType::F32, &shape);
-        run(Reduce { kind: ReduceKind::Sum, axes: axes.clone(), keepdims: false, epilogue: Pointwise::identity() }, std::slice::from_ref(&x), 2e-5);
+        run(
+            Reduce { kind: ReduceKind::Sum, axes: axes.clone(), keepdims: false, epilogue: Pointwise::identity() },
+            std::slice::from_ref(&x),
+            2e-5,
+        );
         run(Normalize { axes: axes.clone(), epsilon: 1e-5, center: true, epilogue: Pointwise::identity() }, std::slice::from_ref(&x), 2e-5);
         run(Softmax { axis: axes[0], log: false, epilogue: Pointwise::identity() }, &[x], 2e-5);
     }

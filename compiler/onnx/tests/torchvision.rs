@@ -22,10 +22,13 @@ fn every_cached_model_imports_and_verifies() {
 }
 
 #[test]
-fn squeezenet_equals_its_golden() {
-    let Some(folder) = cached_models("squeezenet_equals_its_golden") else { return };
-    let path = folder.join("squeezenet1_1.legacy.onnx");
-    check_golden(&import(&path).graph, &path.with_extension("npz"), 1e-4).unwrap();
+fn every_cached_model_equals_its_golden() {
+    let Some(folder) = cached_models("every_cached_model_equals_its_golden") else { return };
+    for path in onnx_files(&folder) {
+        let start = std::time::Instant::now();
+        check_golden(&import(&path).graph, &path.with_extension("npz"), 1e-4).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        println!("{} {:?}", path.display(), start.elapsed());
+    }
 }
 
 /// The layers of a model in order, each once.

@@ -29,7 +29,10 @@ fn main() -> Result<()> {
     println!("  accuracy      {correct} of {n} images, {:.1} %", 100.0 * correct as f64 / n as f64);
     println!("  PyTorch       {agreeing} of {n} predictions are equal, largest relative difference {:.1e}", found.differences[0].max_rel);
     println!("  peak memory   {} KiB, of which the arena has {}", memory.total / 1024, memory.arena.div_ceil(1024));
-    println!("  time          {:.3} ms per image in wasmtime (median; p90 {:.3}, first {:.3})", times.median_ms, times.p90_ms, times.first_ms);
+    println!(
+        "  time          {:.3} ms per image in wasmtime (median; p90 {:.3}, first {:.3})",
+        times.median_ms, times.p90_ms, times.first_ms
+    );
 
     let images = &arrays.iter().find(|a| a.name == "images").context("no images")?.tensor;
     // The first digit with a loop in it shows best.

@@ -3,9 +3,9 @@
 use super::console::Console;
 use super::run::{load, profile_table};
 use super::{Outcome, inputs};
+use crate::Error;
 use crate::bench::{self, StepTime, Times};
 use crate::verify::random_inputs;
-use crate::Error;
 use serde::Serialize;
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! `inspect`: what a model or a module holds, as tables or JSON.
 
+use super::Outcome;
 use super::console::{Console, Style};
 use super::table::{self, Left, Right, Table};
-use super::Outcome;
 use crate::error::read_file;
 use crate::inspect::{ModelInfo, ModuleInfo, model, module};
 use crate::{Error, ModelOptions};
@@ -116,9 +116,24 @@ fn show_module(info: &ModuleInfo, console: &mut Console) -> Result<(), Error> {
             ("  manifest", bytes(s.manifest)),
             ("  data", bytes(s.data)),
             ("  names", if s.names > 0 { bytes(s.names) } else { String::new() }),
-            ("peak memory", format!("{} ({} may be asked for by pools at most)", table::bytes(m.initial_bytes), table::bytes(m.maximum_bytes - m.initial_bytes))),
+            (
+                "peak memory",
+                format!(
+                    "{} ({} may be asked for by pools at most)",
+                    table::bytes(m.initial_bytes),
+                    table::bytes(m.maximum_bytes - m.initial_bytes)
+                ),
+            ),
             ("  weights", table::bytes(m.weights_bytes.into())),
-            ("  arena", format!("{}, {:.2} × the {} live at one step", table::bytes(m.arena_bytes.into()), m.arena_ratio, table::bytes(m.live_bytes.into()))),
+            (
+                "  arena",
+                format!(
+                    "{}, {:.2} × the {} live at one step",
+                    table::bytes(m.arena_bytes.into()),
+                    m.arena_ratio,
+                    table::bytes(m.live_bytes.into())
+                ),
+            ),
             ("MACs", table::count(info.macs)),
         ],
     )?;
@@ -129,8 +144,15 @@ fn show_module(info: &ModuleInfo, console: &mut Console) -> Result<(), Error> {
         }
     }
     console.print(&ports.render(console.paint))?;
-    let mut steps =
-        Table::new(&[("step", Right), ("weights", Right), ("code", Right), ("MACs", Right), ("tasks", Right), ("kernel", Left), ("layers", Left)]);
+    let mut steps = Table::new(&[
+        ("step", Right),
+        ("weights", Right),
+        ("code", Right),
+        ("MACs", Right),
+        ("tasks", Right),
+        ("kernel", Left),
+        ("layers", Left),
+    ]);
     for (i, step) in info.steps.iter().enumerate() {
         steps.row([
             i.to_string(),

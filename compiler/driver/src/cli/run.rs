@@ -159,7 +159,8 @@ fn place(index: usize, shape: &[usize]) -> String {
 }
 
 fn outputs_table(outputs: &[Summary]) -> Table {
-    let mut table = Table::new(&[("output", Left), ("type", Left), ("min", Right), ("mean", Right), ("max", Right), ("largest elements", Left)]);
+    let mut table =
+        Table::new(&[("output", Left), ("type", Left), ("min", Right), ("mean", Right), ("max", Right), ("largest elements", Left)]);
     for o in outputs {
         let top: Vec<String> = o.top.iter().map(|(i, x)| format!("[{}] {}", place(*i, &o.shape), table::number(*x))).collect();
         let nan = if o.nan > 0 { format!("  ({} NaN)", o.nan) } else { String::new() };

@@ -87,7 +87,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
 }
 
 fn show(report: &Report, console: &mut Console) -> Result<(), Error> {
-    let mut table = Table::new(&[("inputs", Left), ("output", Left), ("max abs", Right), ("max rel", Right), ("argmax", Right), ("", Left)]);
+    let mut table =
+        Table::new(&[("inputs", Left), ("output", Left), ("max abs", Right), ("max rel", Right), ("argmax", Right), ("", Left)]);
     for sample in &report.samples {
         for o in &sample.outputs {
             let argmax = o.argmax_equal.map_or(String::new(), |(equal, rows)| format!("{equal}/{rows}"));

@@ -8,8 +8,23 @@ use kernel::*;
 
 /// The functions that both precisions have, tests not counted.
 pub const BASIC: &[Fn] = &[
-    Fn::Add, Fn::Sub, Fn::Mul, Fn::Div, Fn::Min, Fn::Max, Fn::Clamp, Fn::Relu, Fn::Neg, Fn::Abs, Fn::Sign, Fn::Sqrt, Fn::Reciprocal,
-    Fn::Floor, Fn::Ceil, Fn::Round, Fn::Trunc,
+    Fn::Add,
+    Fn::Sub,
+    Fn::Mul,
+    Fn::Div,
+    Fn::Min,
+    Fn::Max,
+    Fn::Clamp,
+    Fn::Relu,
+    Fn::Neg,
+    Fn::Abs,
+    Fn::Sign,
+    Fn::Sqrt,
+    Fn::Reciprocal,
+    Fn::Floor,
+    Fn::Ceil,
+    Fn::Round,
+    Fn::Trunc,
 ];
 
 macro_rules! basics {

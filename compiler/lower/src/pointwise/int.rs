@@ -9,8 +9,28 @@ use kernel::*;
 
 /// The functions of integers of any size, tests not counted.
 pub const HAS: &[Fn] = &[
-    Fn::Add, Fn::Sub, Fn::Mul, Fn::Div, Fn::Mod, Fn::Fmod, Fn::Pow, Fn::Min, Fn::Max, Fn::And, Fn::Or, Fn::Xor, Fn::Not, Fn::Clamp, Fn::Relu,
-    Fn::Neg, Fn::Abs, Fn::Sign, Fn::Floor, Fn::Ceil, Fn::Round, Fn::Trunc,
+    Fn::Add,
+    Fn::Sub,
+    Fn::Mul,
+    Fn::Div,
+    Fn::Mod,
+    Fn::Fmod,
+    Fn::Pow,
+    Fn::Min,
+    Fn::Max,
+    Fn::And,
+    Fn::Or,
+    Fn::Xor,
+    Fn::Not,
+    Fn::Clamp,
+    Fn::Relu,
+    Fn::Neg,
+    Fn::Abs,
+    Fn::Sign,
+    Fn::Floor,
+    Fn::Ceil,
+    Fn::Round,
+    Fn::Trunc,
 ];
 
 /// Wraps to the range of a narrow type.
@@ -25,7 +45,8 @@ pub fn wrap(k: &mut K, dtype: DType, x: E<I32x4>) -> E<I32x4> {
 }
 
 pub fn apply(k: &mut K, f: Fn, dtype: DType, x: Vec<Lanes>) -> Lanes {
-    let x: Vec<E<I32x4>> = x.into_iter().map(|x| if let Lanes::I32(x) = x { x } else { panic!("integers were expected, not {x:?}") }).collect();
+    let x: Vec<E<I32x4>> =
+        x.into_iter().map(|x| if let Lanes::I32(x) = x { x } else { panic!("integers were expected, not {x:?}") }).collect();
     let a = x[0].clone();
     let b = || x[1].clone();
     let unsigned = dtype == DType::U32;

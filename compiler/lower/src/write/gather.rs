@@ -1,8 +1,131 @@
-//! Writes [`ir::algorithm::Gather`].
+//! Writes [`ir::algorithm::Gather`]. Per index, one box is copied (`moves`); constant indices become copies of their runs.
+//! An index outside the axis is clamped into it: kernels cannot report a status.
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
+use crate::view::View;
+use crate::write::moves::{self, Box};
+use crate::write::nest::{Nest, TASK_BYTES, Tasks, Walk, loops};
+use crate::write::shuffle::{advanced, copy_walks};
+use ir::algorithm::{Affine, Axis, Gather};
+use ir::{DType, Tensor};
+use kernel::*;
+use std::ops::Range;
 
-pub fn write(_cx: &mut Cx, nx: &NodeCx, _nest: &ir::algorithm::Gather) -> Result<(), LowerError> {
-    Err(LowerError::Unsupported { layer: nx.name.clone(), what: "gather".into() })
+/// Constant indices with more runs than this are read at run time.
+const MOST_RUNS: usize = 16;
+
+pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Gather) -> Result<(), LowerError> {
+    if nx.output.elements() == 0 {
+        return Ok(());
+    }
+    let data = nx.input(cx, nest.data.operand);
+    let size = data.shape[nest.dim];
+    if size == 0 {
+        return Err(LowerError::Unsupported { layer: nx.name.clone(), what: "gathering from an empty axis".into() });
+    }
+    let mut position = nest.data.index.clone();
+    position[nest.dim] = Affine::constant(0i64);
+    let from = Walk::new(&data, &position, nest.axes.len());
+    let step = data.strides[nest.dim] * data.dtype.bytes() as i64;
+    if let Some(indices) = &nx.constants[nest.indices.operand]
+        && let Some((axis, runs)) = runs(nest, indices, size)
+    {
+        copy_runs(cx, nx, &from, step, axis, &runs);
+        return Ok(());
+    }
+    let indices = nx.input(cx, nest.indices.operand);
+    if !indices.dtype.is_int() {
+        return Err(LowerError::Unsupported { layer: nx.name.clone(), what: format!("gathering by {} indices", indices.dtype) });
+    }
+    let walks = vec![from, Walk::new(&indices, &nest.indices.index, nest.axes.len()), Walk::of(&nx.output)];
+    let mut loop_nest = Nest { dims: nx.output.shape.clone(), walks };
+    loop_nest.merge(0);
+    let bytes = data.dtype.bytes();
+    let tasks = Tasks::new(&loop_nest.dims, TASK_BYTES / bytes, 64 / bytes);
+    let kernel = kernel(&loop_nest, tasks, &indices, size, step, bytes);
+    cx.step(kernel, loop_nest.args(), tasks.count, 0, nx.origin, &[&nx.output], &[]);
+    Ok(())
+}
+
+/// Ranges of increasing constant indices (of one axis, or of none), when there are few.
+fn runs(nest: &Gather, indices: &Tensor, size: usize) -> Option<(Option<Axis>, Vec<Range<usize>>)> {
+    let axis = match &nest.indices.index[..] {
+        [] => None,
+        [affine] => match affine.terms[..] {
+            [(axis, 1)] if affine.offset == 0 => Some(axis),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let mut runs: Vec<Range<usize>> = vec![];
+    for index in indices.to_i64s() {
+        let index = if index < 0 { index + size as i64 } else { index };
+        let index = index.clamp(0, size as i64 - 1) as usize;
+        match runs.last_mut() {
+            Some(run) if run.end == index => run.end += 1,
+            _ => runs.push(index..index + 1),
+        }
+        if runs.len() > MOST_RUNS {
+            return None;
+        }
+    }
+    Some((axis, runs))
+}
+
+fn copy_runs(cx: &mut Cx, nx: &NodeCx, from: &Walk, step: i64, axis: Option<Axis>, runs: &[Range<usize>]) {
+    let mut done = 0;
+    for run in runs {
+        let mut from = Walk { base: from.base + run.start as i64 * step / from.view.dtype.bytes() as i64, ..from.clone() };
+        let (mut dims, mut to) = (nx.output.shape.clone(), Walk::of(&nx.output));
+        if let Some(axis) = axis {
+            from.strides[axis] = step;
+            dims[axis] = run.len();
+            let mut start = vec![0; dims.len()];
+            start[axis] = done;
+            to = advanced(&to, &start);
+        }
+        done += run.len();
+        copy_walks(cx, dims, from, to, nx.origin);
+    }
+}
+
+fn kernel(nest: &Nest, tasks: Tasks, indices: &View, size: usize, step: i64, bytes: usize) -> Kernel {
+    let dims: Vec<String> = nest.dims.iter().map(ToString::to_string).collect();
+    let mut k = K::new(format!("gather_{bytes}_{}_of_{size}", dims.join("x")));
+    let names = ["data", "indices", "y"];
+    let pointers: Vec<V<I32>> = nest.walks.iter().zip(names).map(|(w, name)| w.pointer(&mut k, name)).collect();
+    let strides = nest.strides();
+    let inner = tasks.inner(&strides);
+    // Dimensions along which the index varies, and those after them: the box to be copied.
+    let n_varying = inner[1].iter().rposition(|s| *s != 0).map_or(0, |d| d + 1);
+    tasks.emit(&mut k, &nest.dims, &pointers, &strides, |k, pointers, dims| {
+        let (outer, rest) = dims.split_at(n_varying);
+        let part = |i: usize| inner[i][n_varying..].to_vec();
+        let shape = Box { dims: rest.to_vec(), from: part(0), to: part(2), bytes };
+        loops(k, outer, pointers, &inner, &mut |k, p| {
+            let index = load_index(k, indices.dtype, p[1], size);
+            let src = k.let_("src", p[0] + index * step as i32);
+            moves::copy(k, &shape, src, p[2]);
+        });
+    });
+    k.finish()
+}
+
+/// One index as a position in `0..size`.
+fn load_index(k: &mut K, dtype: DType, at: V<I32>, size: usize) -> E<I32> {
+    let raw = match dtype {
+        DType::I8 => i64_load8_s(at, 0),
+        DType::U8 => i64_load8_u(at, 0),
+        DType::I16 => i64_load16_s(at, 0),
+        DType::U16 => i64_load16_u(at, 0),
+        DType::I32 => i64_load32_s(at, 0),
+        DType::U32 => i64_load32_u(at, 0),
+        _ => load::<I64>(at, 0),
+    };
+    let raw = k.let_("raw", raw);
+    let size = size as i64;
+    let from_end = k.let_("index", select::<I64>(i64_lt_s(raw, 0), raw + size, raw));
+    let least = k.let_("index", select::<I64>(i64_lt_s(from_end, 0), 0, from_end));
+    i32_wrap_i64(select::<I64>(i64_ge_s(least, size), size - 1, least))
 }

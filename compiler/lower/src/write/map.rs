@@ -54,7 +54,8 @@ struct Body<'a> {
 
 fn kernel(nest: &Nest, tasks: Tasks, body: &Body) -> kernel::Kernel {
     let mut k = K::new(name(nest, body));
-    let pointers: Vec<V<_>> = nest.walks.iter().enumerate().map(|(i, w)| w.pointer(&mut k, if i + 1 == nest.walks.len() { "y" } else { "x" })).collect();
+    let pointers: Vec<V<_>> =
+        nest.walks.iter().enumerate().map(|(i, w)| w.pointer(&mut k, if i + 1 == nest.walks.len() { "y" } else { "x" })).collect();
     let strides = nest.strides();
     let inner = tasks.inner(&strides);
     tasks.emit(&mut k, &nest.dims, &pointers, &strides, |k, pointers, dims| {

@@ -79,7 +79,8 @@ pub fn copy(k: &mut K, shape: &Box, src: V<I32>, dst: V<I32>) {
     };
     let outer = shape.dims.len() - inner;
     let strides = [shape.from[..outer].to_vec(), shape.to[..outer].to_vec()];
-    let inner = Box { dims: shape.dims[outer..].to_vec(), from: shape.from[outer..].to_vec(), to: shape.to[outer..].to_vec(), bytes: shape.bytes };
+    let inner =
+        Box { dims: shape.dims[outer..].to_vec(), from: shape.from[outer..].to_vec(), to: shape.to[outer..].to_vec(), bytes: shape.bytes };
     let form = shape.form();
     loops(k, &shape.dims[..outer], &[src, dst], &strides, &mut |k, p| match form {
         Form::Run => run(k, p[0], p[1], inner.dims[0] * inner.bytes),

@@ -125,7 +125,7 @@ impl Tasks {
         let unit = multiple(whole);
         let blocks = size.div_ceil((target / points(whole + 1)).max(1));
         // Equal blocks where a divisor is near: the remainder needs code of its own.
-        let exact = (blocks..=blocks + blocks / 2 + 1).find(|n| size % n == 0 && (size / n) % unit == 0);
+        let exact = (blocks..=blocks + blocks / 2 + 1).find(|n| size.is_multiple_of(*n) && (size / n).is_multiple_of(unit));
         let block = exact.map_or_else(|| size.div_ceil(blocks).next_multiple_of(unit), |n| size / n).min(size);
         let count = dims[..whole].iter().product::<usize>() * size.div_ceil(block);
         Tasks { whole, block, count: count as u32 }

@@ -2,8 +2,8 @@
 //! one group (`inner`); where parallel ones do, each lane is a group of its own (`outer`). What depends on the group alone
 //! is computed once per group.
 //!
-//! Order of summation: in `inner`, element i of a row goes to accumulator i mod 4·unroll, the accumulators are added in
-//! order, then lanes 0 + 2 and 1 + 3, then these; in `outer`, elements are added in their order.
+//! Order of summation: in `inner`, element i of a row goes to lane i mod 4 of accumulator i / 4 mod n (n ≤ 4), the
+//! accumulators are added in order, then lanes 0 + 2 and 1 + 3, then these; in `outer`, elements are added in their order.
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
@@ -67,6 +67,7 @@ struct Work<'a> {
     output: DType,
     /// The step of `finish` whose value is that of the last stage's body, kept in the output between the two passes.
     kept: Option<usize>,
+    /// Vectors of groups side by side, or of elements to be finished in one pass.
     unroll: usize,
 }
 
@@ -139,7 +140,15 @@ fn kernel(nest: &Nest, boundary: usize, work: &Work) -> (kernel::Kernel, u32) {
     let tasks = Tasks::new(parallel, TASK_ELEMENTS / group.max(1), multiple);
     let mut k = K::new(name(nest, boundary, work, outer));
     let last = nest.walks.len() - 1;
-    let names = |i: usize| if i == 0 { "x" } else if i == last { "y" } else { "operand" };
+    let names = |i: usize| {
+        if i == 0 {
+            "x"
+        } else if i == last {
+            "y"
+        } else {
+            "operand"
+        }
+    };
     let pointers: Vec<V<I32>> = nest.walks.iter().enumerate().map(|(i, w)| w.pointer(&mut k, names(i))).collect();
     let strides = nest.strides();
     let of_groups: Vec<Vec<i64>> = strides.iter().map(|s| s[..boundary].to_vec()).collect();

@@ -114,7 +114,7 @@ fn around(whole: &[Range<usize>], inside: &[Range<usize>]) -> Vec<Vec<Range<usiz
 }
 
 /// One step that copies a box.
-fn copy_walks(cx: &mut Cx, dims: Vec<usize>, from: Walk, to: Walk, origin: &[Arc<str>]) {
+pub fn copy_walks(cx: &mut Cx, dims: Vec<usize>, from: Walk, to: Walk, origin: &[Arc<str>]) {
     if dims.contains(&0) {
         return;
     }
@@ -145,7 +145,7 @@ fn split_rows(nest: &mut Nest, most: usize) {
     if size <= most {
         return;
     }
-    if let Some(inner) = (1..=most / 4).rev().map(|n| 4 * n).find(|n| size % n == 0) {
+    if let Some(inner) = (1..=most / 4).rev().map(|n| 4 * n).find(|n| size.is_multiple_of(*n)) {
         nest.dims[last] = inner;
         nest.dims.insert(last - 1, size / inner);
         for walk in &mut nest.walks {

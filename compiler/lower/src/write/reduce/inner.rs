@@ -3,6 +3,7 @@
 use super::{Known, Work, finish, function, neutral, of_group};
 use crate::lanes::{Lanes, Pattern, Slot, load, store};
 use crate::pointwise::{self, binary};
+use crate::write::map::unroll;
 use crate::write::nest::{loops, vectors};
 use ir::DType;
 use ir::algorithm::Stage;
@@ -60,7 +61,7 @@ fn reduce(
     let f = function(stage.combine);
     let hoisted = of_group(k, &stage.body, types, results);
     let nothing = neutral(k, stage.combine, dtype);
-    let unroll = work.unroll.min(size.div_ceil(4)).max(1);
+    let unroll = unroll(&stage.body).min(size.div_ceil(4)).max(1);
     let sums: Vec<Slot> = (0..unroll).map(|_| Slot::new(k, nothing.clone())).collect();
     let ends = [0, pointers.len() - 1];
     let lane_strides = ends.map(|i| strides[i][rows.len()]);
