@@ -1,5 +1,7 @@
 //! What the cross-crate tests, the demo and the browser cases share: models with goldens, exported and run in wasmtime.
 
+pub mod suite;
+
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use wasm_torch::compare::{Difference, Tolerance, argmax, compare};

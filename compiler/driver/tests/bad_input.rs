@@ -339,3 +339,19 @@ fn files_that_are_no_modules() {
     let message = refused(&module[..module.len() / 2]);
     assert!(message.starts_with("error: bad.wasm: the module is cut off: section"), "{message}");
 }
+
+/// This should fail and name the layer; kernels cannot report a status yet, so that the index is clamped. `verify`, which
+/// evaluates the model, refuses.
+#[test]
+fn an_index_outside_the_table_is_clamped_today() {
+    let room = Room::new();
+    let gather = model("cases/ops/gather_axis0.onnx");
+    room.ok(&["export", "-q", &gather, "-o", "gather.wasm"]);
+    let run = |indices: [i64; 4]| {
+        room.write("indices.npy", &npy_bytes(&Tensor::new(&[2, 2], &indices)).unwrap());
+        room.ok(&["run", "gather.wasm", "--input", "indices.npy"])
+    };
+    assert_eq!(run([0, 1, 8, 9]), run([0, 1, 8, 8]));
+    run([0, 1, 8, 9]);
+    expect![""].assert_eq(&room.refused(&["verify", &gather, "gather.wasm", "--input", "indices.npy"]));
+}

@@ -20,3 +20,4 @@ pub use error::{ImportErrors, Kind, Problem};
 pub use import::{Imported, import_bytes, import_file};
 pub use inputs::{Binding, ImportOptions};
 pub use ops::supported_ops;
+pub use tensor::tensor_from_proto;

@@ -1,7 +1,7 @@
 //! Tensors of the file to constants: raw bytes, typed fields, external files, sparse form. Sizes are checked before memory is
 //! taken.
 
-use crate::error::{Fault, invalid, unsupported};
+use crate::error::{Fault, ImportErrors, Problem, invalid, unsupported};
 use crate::proto::tensor_proto::{DataLocation, DataType};
 use crate::proto::{SparseTensorProto, TensorProto};
 use half::{bf16, f16};
@@ -192,4 +192,12 @@ pub(crate) fn to_dense(sparse: &SparseTensorProto, base: Option<&Path>) -> Resul
         dense.bytes_mut()[position * size..][..size].copy_from_slice(&values.bytes()[i * size..][..size]);
     }
     Ok(dense)
+}
+
+/// The elements of a tensor that is not part of a model, such as test data. It must not lie in another file.
+pub fn tensor_from_proto(proto: &TensorProto) -> Result<Tensor, ImportErrors> {
+    to_tensor(proto, None).map_err(|fault| {
+        let sentence = format!("tensor `{}`: {}", proto.name(), fault.sentence);
+        Problem::model(fault.kind, sentence, fault.hint.unwrap_or_default()).into()
+    })
 }

@@ -34,7 +34,7 @@ pub fn color_from(args: impl IntoIterator<Item = OsString>) -> Color {
         "" => args.get(i + 1).map(String::as_str),
         value => value.strip_prefix('='),
     });
-    match values.last() {
+    match values.reduce(|_, last| last) {
         Some("always") => Color::Always,
         Some("never") => Color::Never,
         _ => Color::Auto,

@@ -184,7 +184,7 @@ pub fn profile_table(steps: &[StepTime]) -> Table {
         let gflops = if step.gflops > 0.0 { format!("{:.1}", step.gflops) } else { String::new() };
         table.row([
             i.to_string(),
-            format!("{:.3}", step.ms),
+            format!("{:.4}", step.ms),
             format!("{:.1} %", step.share * 100.0),
             gflops,
             step.kernel.clone(),
@@ -194,7 +194,7 @@ pub fn profile_table(steps: &[StepTime]) -> Table {
     let total: f64 = steps.iter().map(|s| s.ms).sum();
     table.styled([
         (String::new(), Style::Plain),
-        (format!("{total:.3}"), Style::Bold),
+        (format!("{total:.4}"), Style::Bold),
         ("sum".into(), Style::Bold),
         (String::new(), Style::Plain),
         (String::new(), Style::Plain),
