@@ -2,10 +2,8 @@
 
 import { readFile } from 'node:fs/promises';
 
-import { MANIFEST_SECTION } from '../../web/dist/abi.generated.js';
-import { parseManifest } from '../../web/dist/manifest.js';
-import { customSection } from '../../web/dist/section.js';
+import { readManifest } from '../../web/dist/node.js';
 
 export async function readModuleManifest(path) {
-  return parseManifest(customSection(await readFile(path), MANIFEST_SECTION));
+  return readManifest(await readFile(path));
 }

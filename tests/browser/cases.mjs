@@ -30,25 +30,36 @@ export async function readCases(path) {
   })));
 }
 
-/** Runs a case in this Node. */
-export const inNode = ({ module, arrays }) => evaluate(wasmTorch, module, arrays);
+/** Whether this Node runs relaxed SIMD. */
+export const relaxedInNode = (await wasmTorch.WASMTorch.init()).capabilities().relaxedSimd;
 
-/** Runs a case in a new page of `browser`, whose files come from `server`. */
-export async function inChromium(browser, server, { name, module, arrays }) {
+/** The variants in a case's file, its own code first. */
+export function variantsOf({ module }) {
+  const { variant = 'baseline', variants = [] } = wasmTorch.readManifest(module);
+  return [variant, ...variants.map(({ name }) => name)];
+}
+
+/** Runs a case in this Node. `options` are those of `init` and `loadModel`. */
+export const inNode = ({ module, arrays }, options) => evaluate(wasmTorch, module, arrays, options);
+
+/** Runs a case once per element of `options`, in a new page of `browser`, whose files come from `server`. */
+export async function inChromium(browser, server, { name, module, arrays }, options = [{}]) {
   const base = `/case/${encodeURIComponent(name)}`;
   server.put(`/case/${name}/module.wasm`, module);
   arrays.forEach(({ bytes }, i) => server.put(`/case/${name}/${i}`, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)));
   const page = await openPage(browser, server.origin, name);
   try {
     const heads = arrays.map(({ key, dtype, shape }) => ({ key, dtype, shape }));
-    return await page.evaluate(async ([base, heads]) => {
+    return await page.evaluate(async ([base, heads, options]) => {
       const [wasmTorch, { evaluate }] = await Promise.all([import('/web/index.js'), import('/browser/evaluate.mjs')]);
       const arrays = await Promise.all(heads.map(async (head, i) => {
         const bytes = new Uint8Array(await (await fetch(`${base}/${i}`)).arrayBuffer());
         return { ...head, bytes };
       }));
-      return evaluate(wasmTorch, `${base}/module.wasm`, arrays);
-    }, [base, heads]);
+      const found = [];
+      for (const one of options) found.push(await evaluate(wasmTorch, `${base}/module.wasm`, arrays, one));
+      return found;
+    }, [base, heads, options]);
   } finally {
     await page.context().close();
   }

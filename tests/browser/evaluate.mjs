@@ -10,11 +10,14 @@ const ARRAYS = {
  * `logits` stand for its first input and output, `labels` are checked against the largest output. An input whose first
  * dimension is n times the model's runs in n calls; outputs are concatenated.
  *
- * Returns `{outputs: {NAME: sha256 of the raw bytes}, calls, predictions?, agree?, correct?, max_abs_err, max_rel_err}`.
+ * `options` are those of `loadModel`, and `share`: to run a second instance beside the first one's weights.
+ *
+ * Returns `{variant, threads, outputs: {NAME: sha256 of the raw bytes}, calls, predictions?, agree?, correct?, max_abs_err, max_rel_err}`.
  */
-export async function evaluate({ WASMTorch, Tensor }, module, arrays) {
-  const runtime = await WASMTorch.init();
-  const model = await runtime.loadModel(module);
+export async function evaluate({ WASMTorch, Tensor }, module, arrays, options = {}) {
+  const runtime = await WASMTorch.init({ threads: options.threads ?? 2 });
+  const first = await runtime.loadModel(module, options);
+  const model = options.share ? await first.share() : first;
   const find = (...keys) => arrays.find(({ key }) => keys.includes(key));
   const inputs = model.inputs.map((info, i) => {
     const array = find(`input:${info.name}`, ...(i === 0 ? ['images'] : []));
@@ -37,7 +40,7 @@ export async function evaluate({ WASMTorch, Tensor }, module, arrays) {
     }
   }
 
-  const result = { outputs: {}, calls, max_abs_err: 0, max_rel_err: 0 };
+  const result = { variant: model.variant, threads: model.threads, outputs: {}, calls, max_abs_err: 0, max_rel_err: 0 };
   for (const [i, info] of model.outputs.entries()) {
     const bytes = found.get(info.name);
     result.outputs[info.name] = await sha256(bytes);
@@ -49,7 +52,8 @@ export async function evaluate({ WASMTorch, Tensor }, module, arrays) {
     const labels = i === 0 && find('labels');
     if (labels) Object.assign(result, classify(actual, expected, numbers(labels.bytes, labels.dtype)));
   }
-  model.dispose();
+  await runtime.shutdown();
+  await model.dispose();
   return result;
 }
 

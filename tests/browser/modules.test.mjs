@@ -1,4 +1,4 @@
-// Every module runs in Node and in headless Chromium: right within tolerance, equal bit for bit.
+// Every variant of every module runs in Node and in headless Chromium: right within tolerance, equal bit for bit.
 //
 // WASM_TORCH_CASES=FILE.json names the cases (see cases.mjs); without it a hand-made module runs.
 // WASM_TORCH_RESULTS=FILE.json takes the findings: one `{name, engine, outputs, …}` per case and engine.
@@ -8,7 +8,7 @@ import { writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 
 import { doubleModule } from '../../web/test/double.mjs';
-import { FOLDERS, inChromium, inNode, readCases } from './cases.mjs';
+import { FOLDERS, inChromium, inNode, readCases, relaxedInNode, variantsOf } from './cases.mjs';
 import { launchChromium } from './chromium.mjs';
 import { serve } from './server.mjs';
 
@@ -39,18 +39,31 @@ after(async () => {
 
 if (!file) test('modules of the compiler', { skip: 'WASM_TORCH_CASES is not set: only the hand-made module runs' }, () => {});
 
+const needsRelaxed = (variant) => variant.includes('relaxed');
+
 for (const one of cases) {
   test(one.name, async () => {
-    const node = await inNode(one);
-    results.push({ name: one.name, engine: `node ${process.version}`, ...node });
-    const chromium = await inChromium(browser, server, one);
-    results.push({ name: one.name, engine: `chromium ${browser.version()}`, ...chromium });
-    for (const found of [node, chromium]) {
-      assert.ok(found.max_rel_err <= one.rtol, `largest relative error ${found.max_rel_err}, allowed ${one.rtol}`);
-      if (found.agree !== undefined) assert.equal(found.agree, found.predictions.length, 'predictions that equal the golden ones');
+    const variants = variantsOf(one);
+    const runs = [];
+    for (const variant of variants) {
+      if (needsRelaxed(variant) && !relaxedInNode) continue;
+      runs.push({ engine: `node ${process.version}`, ...(await inNode(one, { variant })) });
     }
-    assert.deepEqual(chromium.outputs, node.outputs, 'SHA-256 of the outputs, Chromium against Node');
-    if (typeof one.expected === 'string') assert.deepEqual(Object.values(node.outputs), [one.expected], 'SHA-256 of the outputs, Node against the expected one');
-    else if (one.expected) assert.deepEqual(node.outputs, one.expected, 'SHA-256 of the outputs, Node against the expected ones');
+    for (const found of await inChromium(browser, server, one, [...variants.map((variant) => ({ variant, inline: false })), { inline: false, share: true }])) {
+      runs.push({ engine: `chromium ${browser.version()}`, ...found });
+    }
+    results.push(...runs.map((run) => ({ name: one.name, ...run })));
+    for (const found of runs) {
+      const where = `${found.variant} in ${found.engine}`;
+      assert.ok(found.max_rel_err <= one.rtol, `${where}: largest relative error ${found.max_rel_err}, allowed ${one.rtol}`);
+      assert.equal(found.threads, found.variant.includes('threads') ? 2 : 1, where);
+      if (found.agree !== undefined) assert.equal(found.agree, found.predictions.length, `${where}: predictions that equal the golden ones`);
+      // Threads change no bits, nor do engines; fused multiply-adds do.
+      const alike = runs.find(({ variant }) => needsRelaxed(variant) === needsRelaxed(found.variant));
+      assert.deepEqual(found.outputs, alike.outputs, `${where}: SHA-256 of the outputs, against ${alike.variant} in ${alike.engine}`);
+    }
+    const exact = runs.find(({ variant }) => !needsRelaxed(variant));
+    if (typeof one.expected === 'string') assert.deepEqual(Object.values(exact.outputs), [one.expected], 'SHA-256 of the outputs against the expected one');
+    else if (one.expected) assert.deepEqual(exact.outputs, one.expected, 'SHA-256 of the outputs against the expected ones');
   });
 }

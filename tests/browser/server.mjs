@@ -17,7 +17,7 @@ const TYPES = {
 };
 
 /** These make a page cross-origin isolated: shared memory and a clock of 5 µs. */
-const ISOLATED = {
+export const ISOLATED = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
   'Cross-Origin-Resource-Policy': 'same-origin',
@@ -25,19 +25,27 @@ const ISOLATED = {
 
 const PAGE = '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>wasm-torch</title>';
 
+/** What a careful site allows: its own scripts and WebAssembly, no `eval`, no `blob:`. */
+export const STRICT = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; img-src data:";
+
+/** Headers of pages that are not isolated, whose files any origin may read. */
+export const OPEN = { 'Access-Control-Allow-Origin': '*' };
+
 /**
- * Starts a server. `folders` maps a prefix such as `/web/` to a folder. `/` is an empty page.
- * `put(path, bytes)` adds bytes in memory. Returns `{origin, put, close}`.
+ * Starts a server. `folders` maps a prefix such as `/web/` to a folder. `/` is an empty page. `headers` go with every answer.
+ * `put(path, bytes)` adds bytes in memory, `on(path, handler)` a handler of requests. Returns `{origin, put, on, close}`.
  */
-export async function serve(folders = {}) {
+export async function serve(folders = {}, extra = ISOLATED) {
+  const handlers = new Map();
   const memory = new Map([['/', { bytes: PAGE, type: TYPES['.html'] }]]);
   const answer = async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname));
     const type = TYPES[extname(path)] ?? 'application/octet-stream';
-    const headers = { ...ISOLATED, 'Cache-Control': 'no-store' };
+    const headers = { ...extra, 'Cache-Control': 'no-store' };
+    if (handlers.has(path)) return handlers.get(path)(request, response, headers);
     const held = memory.get(path);
     if (held !== undefined) {
-      response.writeHead(200, { ...headers, 'Content-Type': held.type ?? type }).end(held.bytes);
+      response.writeHead(200, { ...headers, 'Content-Type': held.type ?? type, 'Content-Length': Buffer.byteLength(held.bytes) }).end(held.bytes);
       return;
     }
     const prefix = Object.keys(folders).find((start) => path.startsWith(start));
@@ -57,6 +65,7 @@ export async function serve(folders = {}) {
   return {
     origin: `http://localhost:${server.address().port}`,
     put: (path, bytes) => memory.set(path, { bytes }),
+    on: (path, handler) => handlers.set(path, handler),
     close: () => new Promise((resolve) => {
       server.close(resolve);
       server.closeAllConnections();

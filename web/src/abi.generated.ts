@@ -14,19 +14,27 @@ export const STATUS: readonly { readonly code: number; readonly name: string; re
   { code: 3, name: "IndexOutOfRange", text: "An index tensor holds a value outside the indexed dimension." },
   { code: 4, name: "SizeOutOfBounds", text: "A size that depends on data or on a dimension exceeds the bound the module was planned for." },
   { code: 5, name: "InvalidInput", text: "An input tensor holds values the operator does not allow." },
+  { code: 6, name: "Cancelled", text: "The host asked to stop." },
+  { code: 7, name: "WorkerFailed", text: "A worker thread failed." },
 ];
 
 /** Outcome of the last `run`: byte offsets of its `u32` fields. 12 bytes. */
 export const STATUS_RECORD = { code: 0, step: 4, detail: 8 } as const;
 
-/** Statistics of the memory pools: byte offsets of its `u32` fields. 24 bytes. */
-export const POOL_STATS = { used_bytes: 0, peak_bytes: 4, reserved_bytes: 8, hits: 12, misses: 16, refused: 20 } as const;
+/** Statistics of the memory pools: byte offsets of its `u32` fields. 28 bytes. */
+export const POOL_STATS = { used_bytes: 0, peak_bytes: 4, reserved_bytes: 8, hits: 12, misses: 16, refused: 20, limit_bytes: 24 } as const;
 
-/** One planned step: byte offsets of its `u32` fields. 12 bytes. */
-export const STEP_RECORD = { kernel: 0, args: 4, tasks: 8 } as const;
+/** One planned step: byte offsets of its `u32` fields. 16 bytes. */
+export const STEP_RECORD = { kernel: 0, args: 4, tasks: 8, parallel: 12 } as const;
+
+/** What the name of a variant's custom section begins with; the variant's name follows. */
+export const VARIANT_SECTION: string = "wasm-torch.variant.";
+
+/** The kinds of code that a file may hold, the best first. */
+export const VARIANTS: readonly string[] = ["relaxed+threads", "threads", "relaxed", "baseline"];
 
 /** Everything a module exports. */
-export const EXPORTS: readonly string[] = ["memory", "arena_base", "init", "run", "status", "alloc", "free", "pool_stats"];
+export const EXPORTS: readonly string[] = ["memory", "arena_base", "init", "run", "status", "alloc", "free", "pool_reserve", "pool_limit", "pool_stats", "stop_flag"];
 
 /** The exports, typed. */
 export interface ModuleExports {
@@ -42,6 +50,32 @@ export interface ModuleExports {
   readonly alloc: (bytes: number) => number;
   /** free(address): gives a block from alloc back. 0 is ignored. */
   readonly free: (address: number) => void;
+  /** pool_reserve(bytes, count): puts `count` blocks for `bytes` into the pools; how many fit is returned. */
+  readonly pool_reserve: (bytes: number, count: number) => number;
+  /** pool_limit(bytes): from now on the pools take no more than so much memory; 0 means no limit but the memory's. */
+  readonly pool_limit: (bytes: number) => void;
   /** Address of the PoolStats record, refreshed by this call. */
   readonly pool_stats: () => number;
+  /** Address of a word: while it is not 0, `run` returns Cancelled before its next task. The host sets and clears it. */
+  readonly stop_flag: () => number;
+}
+
+/** What the variants with threads export besides. */
+export interface ThreadExports {
+  /** start_threads(workers): reserves their stacks and takes an earlier stop_threads back. Returns a status code. */
+  readonly start_threads: (workers: number) => number;
+  /** thread_stack(index): first value of the stack pointer of worker `index` (1, 2, …), or 0 if none was reserved. */
+  readonly thread_stack: (index: number) => number;
+  /** set_stack(address): gives this instance a stack of its own. A worker's first call. */
+  readonly set_stack: (address: number) => void;
+  /** worker(index): computes tasks of other threads' steps until stop_threads. */
+  readonly worker: (index: number) => void;
+  /** Number of threads that are inside `worker`. */
+  readonly threads_ready: () => number;
+  /** Asks all workers to return; threads_ready tells when they have. */
+  readonly stop_threads: () => void;
+  /** set_blocking(flag): whether the thread that calls `run` may sleep. It may not on the main thread of a page. */
+  readonly set_blocking: (flag: number) => void;
+  /** Called when `worker` trapped: every later `run` returns WorkerFailed instead of waiting for it. */
+  readonly worker_failed: () => void;
 }

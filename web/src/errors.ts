@@ -5,6 +5,8 @@ export type ErrorCode =
   | 'invalid-module'
   | 'unsupported-abi'
   | 'no-simd'
+  | 'unsupported-feature'
+  | 'corrupted'
   | 'fetch-failed'
   | 'missing-input'
   | 'unknown-input'
@@ -13,6 +15,8 @@ export type ErrorCode =
   | 'invalid-argument'
   | 'out-of-memory'
   | 'execution-failed'
+  | 'cancelled'
+  | 'worker-failed'
   | 'disposed';
 
 export interface ErrorOptions {
@@ -37,6 +41,24 @@ export class WasmTorchError extends Error {
     this.hint = options.hint;
     this.layers = options.layers ?? [];
   }
+}
+
+/** An error as it travels between threads, where its class is lost. */
+export interface PlainError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly layers: readonly string[];
+}
+
+export function toPlain(error: unknown): PlainError {
+  const { code, hint, layers } = error instanceof WasmTorchError ? error : new WasmTorchError('execution-failed', messageOf(error));
+  const message = messageOf(error);
+  return { code, hint, layers, message: hint === undefined ? message : message.slice(0, -`\nhint: ${hint}`.length) };
+}
+
+export function fromPlain({ code, message, hint, layers }: PlainError): WasmTorchError {
+  return new WasmTorchError(code, message, { layers, ...(hint === undefined ? {} : { hint }) });
 }
 
 /** The message of anything that was thrown. */

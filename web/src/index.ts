@@ -1,7 +1,8 @@
-// The package in browsers and workers: addresses are fetched. It uses nothing that only Node has.
+// The package in browsers and their workers.
 
-import { entry } from './runtime.js';
+import { platform } from './browser.js';
+import { entry } from './core.js';
 
-export * from './exports.js';
+export * from './public.js';
 
-export const WASMTorch = entry((address) => fetch(address));
+export const WASMTorch = entry(platform);

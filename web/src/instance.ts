@@ -1,66 +1,120 @@
-// A running module: calls its exports and moves bytes in and out of its memory. It checks no tensors.
+// A running module: calls its exports and moves bytes in and out of its memory. It checks no tensors and keeps no queue.
 
-import { type ModuleExports, STATUS, STATUS_RECORD } from './abi.generated.js';
-import { DTYPES } from './dtype.js';
+import { type ModuleExports, POOL_STATS, STATUS, STATUS_RECORD, type ThreadExports } from './abi.generated.js';
+import { DTYPES, type TypedArray } from './dtype.js';
 import { messageOf, WasmTorchError } from './errors.js';
 import type { LoadedModule } from './load.js';
 import type { Manifest, TensorInfo } from './manifest.js';
-import { Tensor } from './tensor.js';
+import { MEMORY_IMPORT } from './rewrite.js';
+import { elementCount } from './tensor.js';
+
+/** What every module exports, and what only those with threads do. */
+export type Exports = ModuleExports & Partial<ThreadExports>;
+
+/** Bytes and counts of one model. */
+export interface MemoryStats {
+  /** Weights, arena and what the pools handed out. */
+  readonly heapUsed: number;
+  /** The largest value that `heapUsed` had. */
+  readonly peakBytes: number;
+  readonly weights: number;
+  readonly arena: number;
+  /** Size of the WebAssembly memory: what the page pays. */
+  readonly wasmMemory: number;
+  readonly pool: { readonly hits: number; readonly misses: number; readonly hitRatio: number };
+}
+
+const CANCELLED = STATUS.find(({ name }) => name === 'Cancelled')?.code;
+
+/** What `run` throws when the stop flag ended it; whoever set the flag knows why. */
+export class Cancelled extends Error {}
 
 export class Instance {
   readonly manifest: Manifest;
-  readonly #exports: ModuleExports;
+  readonly exports: Exports;
+  readonly #arenas: number[];
 
   private constructor(manifest: Manifest, instance: WebAssembly.Instance) {
     this.manifest = manifest;
-    this.#exports = instance.exports as unknown as ModuleExports;
+    this.exports = instance.exports as unknown as Exports;
+    this.#arenas = [this.exports.arena_base.value as number];
   }
 
   /** Instantiates the module and calls its `init`. */
-  static async create({ module, manifest }: LoadedModule): Promise<Instance> {
+  static async create({ module, manifest, memory }: LoadedModule): Promise<Instance> {
     let wasm: WebAssembly.Instance;
     try {
-      wasm = await WebAssembly.instantiate(module, {});
+      wasm = await WebAssembly.instantiate(module, memory === undefined ? {} : { [MEMORY_IMPORT.module]: { [MEMORY_IMPORT.name]: memory } });
     } catch (cause) {
-      if (!(cause instanceof RangeError)) {
-        throw new WasmTorchError('invalid-module', `The module could not be instantiated: ${messageOf(cause)}.`, { cause });
-      }
-      const mib = Math.ceil(manifest.memory.initial_pages / 16);
-      throw new WasmTorchError('out-of-memory', `The engine did not give the module its ${mib} MiB of memory: ${messageOf(cause)}.`, {
-        hint: 'dispose models that are no longer used, or close other tabs',
+      const full = cause instanceof RangeError;
+      throw new WasmTorchError(full ? 'out-of-memory' : 'invalid-module', `The module could not be instantiated: ${messageOf(cause)}.`, {
+        hint: full ? 'dispose models that are no longer used, or close other tabs' : 'the file is damaged: load or export it again',
         cause,
       });
     }
     const instance = new Instance(manifest, wasm);
-    instance.#call(() => instance.#exports.init());
+    instance.call(() => instance.exports.init());
     return instance;
   }
 
   /** Executes steps first..last (half-open). */
   run(first: number, last: number): void {
-    this.#call(() => this.#exports.run(first, last));
+    this.call(() => this.exports.run(first, last));
   }
 
-  /** Copies a tensor's elements to where the module expects this input. */
-  write(info: TensorInfo, tensor: Tensor): void {
-    const { buffer, byteOffset, byteLength } = tensor.data;
-    this.#bytes(info).set(new Uint8Array(buffer, byteOffset, byteLength));
+  /** Copies an input's elements to where the module expects them. */
+  write({ offset, bytes }: TensorInfo, { buffer, byteOffset, byteLength }: TypedArray): void {
+    this.#bytes(offset, bytes).set(new Uint8Array(buffer, byteOffset, byteLength));
   }
 
-  /** A copy of this output, as a tensor. */
-  read(info: TensorInfo): Tensor {
-    const copy = this.#bytes(info).slice().buffer as ArrayBuffer;
-    return new Tensor(new DTYPES[info.dtype].array(copy), info.shape, info.dtype);
+  /** A copy of an output's elements. */
+  read({ dtype, offset, bytes, shape }: TensorInfo): TypedArray {
+    const { array } = DTYPES[dtype];
+    return new array(this.#bytes(offset, bytes).slice().buffer as ArrayBuffer, 0, elementCount(shape));
+  }
+
+  /** Another arena in the same memory, beside the same weights: its number. The first one has number 0. */
+  addArena(): number {
+    const address = this.exports.alloc(this.manifest.memory.arena_bytes + 64);
+    if (address === 0) {
+      throw new WasmTorchError('out-of-memory', `There is no memory for another arena of ${this.manifest.memory.arena_bytes} bytes.`, { hint: 'export the model with a larger `--pool-mb`' });
+    }
+    return this.#arenas.push(address) - 1;
+  }
+
+  removeArena(arena: number): void {
+    if (arena > 0) this.exports.free(this.#arenas[arena]!);
+  }
+
+  /** Makes the next calls use this arena. Arenas begin on a cache line. */
+  selectArena(arena: number): void {
+    const address = this.#arenas[arena]!;
+    this.exports.arena_base.value = arena === 0 ? address : (address + 63) & -64;
+  }
+
+  memoryStats(): MemoryStats {
+    const record = new DataView(this.exports.memory.buffer, this.exports.pool_stats() >>> 0);
+    const stat = (name: keyof typeof POOL_STATS) => record.getUint32(POOL_STATS[name], true);
+    const { weights_bytes: weights, arena_bytes: arena } = this.manifest.memory;
+    const [hits, misses] = [stat('hits'), stat('misses')];
+    return {
+      heapUsed: weights + arena + stat('used_bytes'),
+      peakBytes: weights + arena + stat('peak_bytes'),
+      weights,
+      arena,
+      wasmMemory: this.exports.memory.buffer.byteLength,
+      pool: { hits, misses, hitRatio: hits + misses > 0 ? hits / (hits + misses) : 0 },
+    };
   }
 
   /** The module's memory may grow in any call: views are made afresh, and addresses are unsigned. */
-  #bytes(info: TensorInfo): Uint8Array {
-    const base = this.#exports.arena_base.value as number;
-    return new Uint8Array(this.#exports.memory.buffer, (base + info.offset) >>> 0, info.bytes);
+  #bytes(offset: number, bytes: number): Uint8Array {
+    const base = this.exports.arena_base.value as number;
+    return new Uint8Array(this.exports.memory.buffer, (base + offset) >>> 0, bytes);
   }
 
   /** Calls an export that returns a status code and turns a bad one into an error that names the layer. */
-  #call(enter: () => number): void {
+  call(enter: () => number): void {
     let code: number;
     try {
       code = enter();
@@ -71,13 +125,15 @@ export class Instance {
       });
     }
     if (code === 0) return;
-    const record = new DataView(this.#exports.memory.buffer, this.#exports.status() >>> 0);
+    if (code === CANCELLED) throw new Cancelled();
+    const record = new DataView(this.exports.memory.buffer, this.exports.status() >>> 0);
     const step = record.getUint32(STATUS_RECORD.step, true);
     const detail = record.getUint32(STATUS_RECORD.detail, true);
     const status = STATUS.find((row) => row.code === code);
     const info = this.manifest.steps[step];
     const layers = info?.layers ?? [];
     const where = info === undefined ? '' : ` in step ${step} (${layers.join(' + ') || info.kernel})`;
-    throw new WasmTorchError(status?.name === 'OutOfMemory' ? 'out-of-memory' : 'execution-failed', `${status?.text ?? `Unknown status ${code}.`} Found${where}, detail ${detail}.`, { layers });
+    const kind = { OutOfMemory: 'out-of-memory', WorkerFailed: 'worker-failed' }[status?.name as string] as 'out-of-memory' | 'worker-failed' | undefined;
+    throw new WasmTorchError(kind ?? 'execution-failed', `${status?.text ?? `Unknown status ${code}.`} Found${where}, detail ${detail}.`, { layers });
   }
 }

@@ -1,90 +1,214 @@
-// From any source to a compiled module and its manifest. It instantiates nothing.
+// From a source to compiled code, the manifest and a memory that holds the data, all while bytes arrive. It instantiates nothing.
 
 import { EXPORTS, MANIFEST_SECTION } from './abi.generated.js';
+import type { CacheOption } from './cache.js';
 import { messageOf, WasmTorchError } from './errors.js';
-import { hasSimd } from './features.js';
+import { fetchExternalWeights } from './external.js';
+import type { Features } from './features.js';
+import { WeightsCheck } from './integrity.js';
 import { type Manifest, parseManifest } from './manifest.js';
-import { customSection } from './section.js';
+import { importMemory, type RawSection } from './rewrite.js';
+import { absolute, type OpenAddress, type Opened } from './source.js';
+import { damaged, ModuleReader, truncated } from './stream.js';
+import { chooseVariant, type Variant, type VariantName } from './variant.js';
 
-/** A URL; in Node also a path. */
-export type Address = string | URL;
+const CUSTOM = 0;
+const DATA = 11;
+const PAGE = 65536;
 
-/** Where a module's bytes come from. */
-type ByteSource = Address | Response | ArrayBuffer | ArrayBufferView;
+/** Bytes so far, of how many: unknown until the file says it. */
+export interface Progress {
+  readonly loaded: number;
+  readonly total: number | undefined;
+}
 
-/** Where a module comes from: an address, the answer of a fetch, bytes, or a module compiled before. */
-export type ModuleSource = ByteSource | WebAssembly.Module;
+export interface LoadOptions {
+  /** Take this variant, not the best one. */
+  readonly variant?: VariantName | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Keep the file in the browser's Cache API; a version replaces what earlier versions kept. */
+  readonly cache?: CacheOption | undefined;
+  /** Check the weights' hashes (the default). */
+  readonly integrity?: boolean | undefined;
+  /** Where external weights lie, if not beside the module. */
+  readonly weightsUrl?: string | URL | undefined;
+}
 
-/** Opens an address. Each platform has its own. */
-export type OpenAddress = (address: Address) => Promise<Response>;
+/** What loading needs to know of its surroundings. */
+export interface LoadContext {
+  readonly open: OpenAddress;
+  readonly features: Features;
+  /** Called once the variant is chosen, long before the weights are there. */
+  readonly onVariant?: (variant: VariantName, manifest: Manifest) => void;
+}
 
 export interface LoadedModule {
-  readonly module: WebAssembly.Module;
   readonly manifest: Manifest;
+  readonly variant: VariantName;
+  readonly module: WebAssembly.Module;
+  /** Holds all data. None for a module that was compiled before and so brings its own. */
+  readonly memory: WebAssembly.Memory | undefined;
 }
 
-/** Compiles the module of `source` and reads its manifest. */
-export async function load(source: ModuleSource | PromiseLike<ModuleSource>, open: OpenAddress): Promise<LoadedModule> {
-  const given = await source;
-  if (given instanceof WebAssembly.Module) {
-    return withExports(given, parseManifest(WebAssembly.Module.customSections(given, MANIFEST_SECTION)[0]));
-  }
-  // TypeScript sees any object as a WebAssembly.Module, so the test above leaves it no type here.
-  const bytes = await bytesOf(given as ByteSource, open);
-  const manifest = parseManifest(customSection(bytes, MANIFEST_SECTION));
-  if (manifest.features.includes('simd128') && !hasSimd()) {
-    throw new WasmTorchError('no-simd', 'The module needs 128-bit WebAssembly SIMD, which this engine does not have.', {
-      hint: 'SIMD is in Chrome 91, Firefox 89, Safari 16.4, Node 16 and later; some privacy modes switch it off',
+/** Loads a compiled module, or the file whose bytes `source` delivers. */
+export async function load(source: WebAssembly.Module | Opened, context: LoadContext, options: LoadOptions = {}): Promise<LoadedModule> {
+  options.signal?.throwIfAborted();
+  return isModule(source) ? precompiled(source, context, options) : new Loading(source, context, options).run();
+}
+
+/** TypeScript sees any object as a WebAssembly.Module, so `instanceof` would leave other types nothing. */
+export function isModule(source: unknown): source is WebAssembly.Module {
+  return source instanceof WebAssembly.Module;
+}
+
+/** A compiled module has its data inside, in the file's own kind. */
+function precompiled(module: WebAssembly.Module, { features, onVariant }: LoadContext, { variant }: LoadOptions): LoadedModule {
+  const manifest = parseManifest(WebAssembly.Module.customSections(module, MANIFEST_SECTION)[0]);
+  const chosen = chooseVariant({ ...manifest, variants: [] }, features.available, features.why, variant);
+  if (manifest.external_weights) throw new WasmTorchError('invalid-argument', 'A compiled module cannot be given external weights.', { hint: 'pass the address or the bytes' });
+  if (WebAssembly.Module.imports(module).length > 0) throw new WasmTorchError('invalid-argument', `A compiled module of the variant ${chosen.name} cannot be given its data.`, { hint: 'pass the address or the bytes' });
+  onVariant?.(chosen.name, manifest);
+  return { manifest, variant: chosen.name, module: withExports(module), memory: undefined };
+}
+
+/** One pass over one file. */
+class Loading {
+  readonly #opened: Opened;
+  readonly #context: LoadContext;
+  readonly #options: LoadOptions;
+  readonly #reader: ModuleReader;
+  #loaded = 0;
+  #total: number | undefined;
+  #own: RawSection[] = [];
+  #compiled: Promise<WebAssembly.Module> | undefined;
+  #hasData = false;
+
+  constructor(opened: Opened, context: LoadContext, options: LoadOptions) {
+    this.#opened = opened;
+    this.#context = context;
+    this.#options = options;
+    this.#total = opened.total;
+    this.#reader = new ModuleReader(async () => {
+      const chunk = await opened.next();
+      this.#progress(chunk?.length ?? 0);
+      return chunk;
     });
   }
+
+  async run(): Promise<LoadedModule> {
+    const reader = this.#reader;
+    const { features, onVariant } = this.#context;
+    let manifest: Manifest | undefined;
+    let variant: Variant | undefined;
+    let memory: WebAssembly.Memory | undefined;
+    let weights: WeightsCheck | undefined;
+    await reader.header();
+    for (let section; (section = await reader.section()) !== undefined; ) {
+      if (section.id === CUSTOM) {
+        const name = new TextDecoder().decode(await reader.bytes(await reader.unsigned()));
+        const rest = section.end - reader.position;
+        if (rest < 0) throw damaged(`The name of the custom section at byte ${section.end} is longer than the section.`);
+        if (name === MANIFEST_SECTION && manifest === undefined) {
+          manifest = parseManifest(await reader.bytes(rest));
+          variant = chooseVariant(manifest, features.available, features.why, this.#options.variant);
+          memory = createMemory(manifest, variant.name);
+          weights = new WeightsCheck(memory, manifest, this.#options.integrity ?? true);
+          onVariant?.(variant.name, manifest);
+        } else if (variant?.section === name) {
+          this.#compile(await reader.bytes(rest), variant);
+        } else {
+          await reader.pieces(rest, () => {});
+        }
+        continue;
+      }
+      if (manifest === undefined || variant === undefined || memory === undefined || weights === undefined) return parseManifest(undefined) as never;
+      if (section.id !== DATA) {
+        this.#own.push({ id: section.id, contents: await reader.bytes(section.end - reader.position) });
+        continue;
+      }
+      this.#hasData = true;
+      this.#total ??= section.end;
+      if (this.#compiled === undefined) this.#compile(importMemory(this.#own), variant);
+      await this.#data(section.end, manifest, memory, weights);
+    }
+    if (manifest === undefined || variant === undefined || memory === undefined || weights === undefined) return parseManifest(undefined) as never;
+    if (this.#compiled === undefined) {
+      if (variant.section !== undefined) throw truncated(`The module ends after ${reader.position} bytes, before its section '${variant.section}'.`);
+      this.#compile(importMemory(this.#own), variant);
+    }
+    if (!this.#hasData && !manifest.external_weights && manifest.memory.weights_bytes > 0) throw truncated(`The module ends after ${reader.position} bytes, before its data section.`);
+    if (manifest.external_weights) await this.#external(manifest, memory, weights);
+    await weights.finish();
+    return { manifest, variant: variant.name, module: withExports(await this.#compiled!), memory };
+  }
+
+  /** Starts the compiler; whoever awaits it gets its complaint. */
+  #compile(bytes: Uint8Array<ArrayBuffer>, variant: Variant): void {
+    this.#own = [];
+    this.#compiled = WebAssembly.compile(bytes).catch((cause: unknown) => {
+      throw new WasmTorchError('invalid-module', `The engine rejects the module: ${messageOf(cause)}.`, {
+        hint: `the file is damaged, or the engine lacks one of: ${variant.features.join(', ') || 'no special features'}`,
+        cause,
+      });
+    });
+    this.#compiled.catch(() => {});
+  }
+
+  /** Writes the segments of the data section to where they belong in memory. */
+  async #data(end: number, { memory: layout }: Manifest, memory: WebAssembly.Memory, weights: WeightsCheck): Promise<void> {
+    const reader = this.#reader;
+    for (let left = await reader.unsigned(); left > 0; left--) {
+      const at = reader.position;
+      // An active segment of memory 0, whose address is one `i32.const`.
+      if ((await reader.unsigned()) !== 0 || (await reader.byte()) !== 0x41) throw damaged(`The data segment at byte ${at} has no constant address.`);
+      let address = await reader.address();
+      if ((await reader.byte()) !== 0x0b) throw damaged(`The data segment at byte ${at} has no constant address.`);
+      const size = await reader.unsigned();
+      const bytes = new Uint8Array(memory.buffer);
+      if (reader.position + size > end || address + size > bytes.length) throw damaged(`The data segment at byte ${at} of ${size} bytes reaches past the ${reader.position + size > end ? 'section' : 'memory'}.`);
+      await reader.pieces(size, (piece) => {
+        bytes.set(piece, address);
+        address += piece.length;
+        if (address > layout.weights_base) weights.written(address);
+      });
+    }
+    if (reader.position !== end) throw damaged(`The data section ends at byte ${reader.position}; it says ${end}.`);
+  }
+
+  async #external(manifest: Manifest, memory: WebAssembly.Memory, weights: WeightsCheck): Promise<void> {
+    const base = this.#options.weightsUrl === undefined ? this.#opened.url : absolute(this.#options.weightsUrl);
+    const total = manifest.external_weights!.chunks.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#total = this.#loaded + total;
+    const onBytes = (bytes: number) => this.#progress(bytes);
+    await fetchExternalWeights(manifest, memory, base, this.#context.open, { ...this.#options, onBytes, written: (address) => weights.written(address) });
+  }
+
+  #progress(bytes: number): void {
+    if (bytes === 0) return;
+    this.#loaded += bytes;
+    this.#options.onProgress?.({ loaded: this.#loaded, total: this.#total });
+  }
+}
+
+/** The memory that every kind of code imports, of the size that the manifest asks for. */
+function createMemory({ memory: { initial_pages, maximum_pages } }: Manifest, variant: VariantName): WebAssembly.Memory {
   try {
-    return withExports(await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>), manifest);
+    return new WebAssembly.Memory({ initial: initial_pages, maximum: maximum_pages, shared: variant.includes('threads') });
   } catch (cause) {
-    if (cause instanceof WasmTorchError) throw cause;
-    throw new WasmTorchError('invalid-module', `The engine rejects the module: ${messageOf(cause)}.`, {
-      hint: `the file is damaged, or the engine lacks one of: ${manifest.features.join(', ') || 'no special features'}`,
+    throw new WasmTorchError('out-of-memory', `The engine did not give the module its ${Math.ceil((initial_pages * PAGE) / 2 ** 20)} MiB of memory: ${messageOf(cause)}.`, {
+      hint: 'dispose models that are no longer used, or close other tabs',
       cause,
     });
-  }
-}
-
-async function bytesOf(source: ByteSource, open: OpenAddress): Promise<Uint8Array> {
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-  if (typeof source === 'string' || source instanceof URL) return bodyOf(await opened(source, open));
-  if (typeof Response !== 'undefined' && source instanceof Response) return bodyOf(source);
-  throw new WasmTorchError('invalid-argument', `A module is loaded from an address, a Response, bytes or a WebAssembly.Module; found ${source === null ? 'null' : typeof source}.`);
-}
-
-async function opened(address: Address, open: OpenAddress): Promise<Response> {
-  try {
-    return await open(address);
-  } catch (cause) {
-    throw new WasmTorchError('fetch-failed', `${address} could not be read: ${messageOf(cause)}.`, {
-      hint: 'check the address, the network and, across origins, the CORS headers',
-      cause,
-    });
-  }
-}
-
-async function bodyOf(response: Response): Promise<Uint8Array> {
-  const where = response.url || 'The response';
-  if (!response.ok) {
-    throw new WasmTorchError('fetch-failed', `${where}: expected status 200, found ${response.status} ${response.statusText}.`, { hint: 'check the address' });
-  }
-  try {
-    return new Uint8Array(await response.arrayBuffer());
-  } catch (cause) {
-    throw new WasmTorchError('fetch-failed', `${where}: the transfer broke off: ${messageOf(cause)}.`, { hint: 'try again', cause });
   }
 }
 
 /** Throws unless the module exports what every host relies on. */
-function withExports(module: WebAssembly.Module, manifest: Manifest): LoadedModule {
+function withExports(module: WebAssembly.Module): WebAssembly.Module {
   const found = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
   const missing = EXPORTS.filter((name) => !found.has(name));
   if (missing.length > 0) {
     throw new WasmTorchError('invalid-module', `The module does not export ${missing.join(', ')}.`, { hint: 'tools that strip exports break a module; export it again' });
   }
-  return { module, manifest };
+  return module;
 }

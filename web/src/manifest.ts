@@ -3,7 +3,9 @@
 import { ABI_VERSION, MANIFEST_SECTION } from './abi.generated.js';
 import { type DType, DTYPES, findDType } from './dtype.js';
 import { WasmTorchError, messageOf } from './errors.js';
+import { HEADER } from './stream.js';
 import { elementCount, formatShape } from './tensor.js';
+import type { Variant, VariantName } from './variant.js';
 
 /** A model input or output and where its elements live. */
 export interface TensorInfo {
@@ -48,7 +50,14 @@ export interface Manifest {
   readonly features: readonly string[];
   readonly steps: readonly StepInfo[];
   readonly options: readonly (readonly [name: string, value: string])[];
+  /** SHA-256 of each MiB of memory from `weights_base` on, `weights_bytes` in all. */
   readonly weights_sha256: readonly string[];
+  /** The kind of the file's own code; the baseline when it does not say. */
+  readonly variant?: VariantName;
+  /** Further kinds, each in a custom section. */
+  readonly variants?: readonly Variant[];
+  /** Files that hold the weights, in order, when the data section does not. */
+  readonly external_weights?: { readonly chunks: readonly { readonly file: string; readonly bytes: number; readonly sha256?: string }[] } | null;
 }
 
 /** The manifest in a custom section's contents; throws where this loader could misread the module. */
@@ -77,6 +86,27 @@ export function parseManifest(section: ArrayBufferView | ArrayBuffer | undefined
   manifest.inputs.forEach(checkTensor);
   manifest.outputs.forEach(checkTensor);
   return manifest;
+}
+
+/** The manifest in the bytes of a module file, as far as the file goes. */
+export function readManifest(bytes: Uint8Array): Manifest {
+  let at = HEADER.length;
+  const leb = () => {
+    let value = 0;
+    for (let bits = 0; ; bits += 7) {
+      const byte = bytes[at++] ?? 0;
+      value += (byte & 0x7f) * 2 ** bits;
+      if (byte < 0x80) return value;
+    }
+  };
+  while (at < bytes.length) {
+    const id = bytes[at++];
+    const end = leb() + at;
+    const length = id === 0 ? leb() : 0;
+    if (id === 0 && new TextDecoder().decode(bytes.subarray(at, at + length)) === MANIFEST_SECTION) return parseManifest(bytes.subarray(at + length, end));
+    at = end;
+  }
+  return parseManifest(undefined);
 }
 
 function checkTensor(tensor: TensorInfo): void {

@@ -1,10 +1,13 @@
 // A loaded model: checks tensors against the manifest and runs the module. It knows only what the manifest says.
 
+import { DTYPES, type TypedArray } from './dtype.js';
+import type { Backend } from './engine.js';
 import { WasmTorchError } from './errors.js';
-import type { Instance } from './instance.js';
+import type { MemoryStats } from './instance.js';
 import type { Manifest, TensorInfo } from './manifest.js';
-import { type Profile, Profiler } from './profile.js';
-import { formatShape, Tensor } from './tensor.js';
+import { type Profile, Profiler, type ProfilingData } from './profile.js';
+import { elementCount, formatShape, Tensor } from './tensor.js';
+import type { VariantName } from './variant.js';
 
 /** Tensors by name. */
 export type Tensors = Record<string, Tensor>;
@@ -12,17 +15,27 @@ export type Tensors = Record<string, Tensor>;
 export interface ForwardOptions {
   /** Time every step of this call; `model.profile()` sums up. */
   readonly profile?: boolean;
+  /** Cancels the call: it fails with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Move the inputs' buffers to the worker instead of copying them; the tensors are disposed. */
+  readonly transfer?: boolean;
 }
 
-export class Model {
+/** `I` and `O` are the inputs and outputs by name, as `export --types` writes them. */
+export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Tensors = Tensors> {
   readonly manifest: Manifest;
-  #instance: Instance | undefined;
+  readonly #backend: Backend;
+  readonly #listeners = new Set<(ms: number) => void>();
   #profiler: Profiler;
+  #profiling: boolean;
+  #disposed = false;
 
-  constructor(instance: Instance) {
-    this.manifest = instance.manifest;
-    this.#instance = instance;
-    this.#profiler = new Profiler(instance.manifest);
+  /** Made by `runtime.loadModel`. */
+  constructor(backend: Backend, profiling = false) {
+    this.manifest = backend.info.manifest;
+    this.#backend = backend;
+    this.#profiler = new Profiler(this.manifest);
+    this.#profiling = profiling;
   }
 
   get inputs(): readonly TensorInfo[] {
@@ -33,26 +46,75 @@ export class Model {
     return this.manifest.outputs;
   }
 
-  get disposed(): boolean {
-    return this.#instance === undefined;
+  /** The kind of code that runs. */
+  get variant(): VariantName {
+    return this.#backend.info.variant;
   }
 
-  /** Outputs by name for inputs by name; a model with one input takes the tensor alone. Inputs are copied. */
-  async forward(inputs: Readonly<Tensors> | Tensor, options: ForwardOptions = {}): Promise<Tensors> {
-    const instance = this.#instance;
-    if (instance === undefined) {
-      throw new WasmTorchError('disposed', `The model '${this.manifest.model}' was disposed.`, { hint: 'load it again' });
-    }
+  /** Threads that compute. */
+  get threads(): number {
+    return this.#backend.info.threads;
+  }
+
+  /** Why something that was asked for is not so: `threads`, `integrity`, `worker`. */
+  get why(): Readonly<Record<string, string>> {
+    return this.#backend.info.why;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Outputs by name for inputs by name; a model with one input takes the tensor alone. Calls queue; inputs are copied. */
+  async forward(inputs: I | Tensor, options: ForwardOptions = {}): Promise<O> {
+    this.#check();
     const named = this.#named(inputs);
     this.inputs.forEach((info) => check(info, named[info.name]));
-    this.inputs.forEach((info) => instance.write(info, named[info.name]!));
-    const run = (first: number, last: number) => instance.run(first, last);
-    if (options.profile) this.#profiler.measure(run);
-    else run(0, this.manifest.steps.length);
-    return Object.fromEntries(this.outputs.map((info) => [info.name, instance.read(info)]));
+    const start = performance.now();
+    const arrays = this.inputs.map(({ name }) => named[name]!.data);
+    const profile = options.profile ?? this.#profiling;
+    const call = this.#backend.call(arrays, { profile, signal: options.signal, transfer: options.transfer });
+    if (options.transfer) this.inputs.forEach(({ name }) => named[name]!.dispose());
+    const { outputs, ms, steps } = await call;
+    if (steps !== undefined) this.#profiler.add(ms, steps);
+    for (const listener of this.#listeners) listener(performance.now() - start);
+    return Object.fromEntries(this.outputs.map(({ name, shape, dtype }, i) => [name, new Tensor(outputs[i]!, shape, dtype)])) as O;
   }
 
-  /** Timings of all calls with `{profile: true}` since the last reset. */
+  /** Runs `calls` times on zeros, so that the engine has its best code ready. Returns the milliseconds of the last call. */
+  async warmup(calls = 3): Promise<number> {
+    this.#check();
+    let last = 0;
+    for (let call = 0; call < calls; call++) {
+      const zeros: TypedArray[] = this.inputs.map(({ dtype, shape }) => new DTYPES[dtype].array(elementCount(shape)));
+      last = (await this.#backend.call(zeros, { profile: false })).ms;
+    }
+    return last;
+  }
+
+  /** Another instance: inputs, outputs and intermediate tensors of its own, the same weights. Dispose each. */
+  async share(): Promise<Model<I, O>> {
+    this.#check();
+    return new Model<I, O>(await this.#backend.share(), this.#profiling);
+  }
+
+  /** Calls `listener` with the milliseconds of every call from now on; returns what ends that. */
+  onCall(listener: (ms: number) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** Whether every call is profiled, not only those with `{profile: true}`. */
+  enableOperationProfiling(enabled = true): void {
+    this.#profiling = enabled;
+  }
+
+  /** Times by operation, slowest first, and percentiles of the profiled calls. */
+  getProfilingData(): ProfilingData {
+    return this.#profiler.data();
+  }
+
+  /** Timings of all profiled calls since the last reset, in order of execution. */
   profile(): Profile {
     return this.#profiler.summary();
   }
@@ -61,9 +123,20 @@ export class Model {
     this.#profiler = new Profiler(this.manifest);
   }
 
-  /** Gives the module and its memory up. Harmless when repeated. */
-  dispose(): void {
-    this.#instance = undefined;
+  /** As of the last call. */
+  getMemoryStats(): MemoryStats {
+    return this.#backend.memory;
+  }
+
+  /** Gives the module, its memory, threads and worker up, after the calls that wait. Harmless when repeated. */
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    await this.#backend.dispose();
+  }
+
+  #check(): void {
+    if (this.#disposed) throw new WasmTorchError('disposed', `The model '${this.manifest.model}' was disposed.`, { hint: 'load it again' });
   }
 
   #named(inputs: Readonly<Tensors> | Tensor): Readonly<Tensors> {

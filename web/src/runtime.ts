@@ -1,36 +1,177 @@
-// The entry: WASMTorch.init() and the runtime that loads models and makes tensors. It holds no model state.
+// The entry: WASMTorch.init() and the runtime that loads models and makes tensors. It holds no model state but a list.
 
+import { Ahead } from './ahead.js';
 import type { TypedArray } from './dtype.js';
-import { hasSimd } from './features.js';
-import { Instance } from './instance.js';
-import { load, type ModuleSource, type OpenAddress } from './load.js';
-import { Model } from './model.js';
+import { type Backend, Engine, type Settings } from './engine.js';
+import { messageOf } from './errors.js';
+import type { MemoryStats } from './instance.js';
+import { isModule, type LoadOptions } from './load.js';
+import type { Manifest } from './manifest.js';
+import { Model, type Tensors } from './model.js';
+import { type Capabilities, type InitOptions, settingsOf } from './options.js';
+import type { Platform } from './port.js';
+import type { OperationTime, ProfilingData } from './profile.js';
+import { Connection, Remote } from './remote.js';
+import { type ByteSource, type ModuleSource, withOpened } from './source.js';
 import { createTensor, type NestedArray, type Tensor } from './tensor.js';
 
-export class Runtime {
-  readonly #open: OpenAddress;
+export type { Capabilities, InitOptions } from './options.js';
 
-  constructor(open: OpenAddress) {
-    this.#open = open;
+export interface ModelOptions extends LoadOptions {
+  /** Run the model in this thread (true) or in a worker of its own (false). By default only small models run in a page's thread. */
+  readonly inline?: boolean;
+  /** For this model, instead of what `init` was given: up to as many as `capabilities().threadCount`. */
+  readonly threads?: number;
+}
+
+/** A model is small when its file is, and its calls take a fraction of a millisecond. */
+const SMALL_FILE = 1 << 20;
+const SMALL_MACS = 5e6;
+
+const isSmall = (manifest: Manifest | undefined) => manifest !== undefined && manifest.memory.weights_bytes <= SMALL_FILE && manifest.steps.reduce((sum, { macs }) => sum + macs, 0) <= SMALL_MACS;
+
+const LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const;
+
+export class Runtime {
+  readonly #platform: Platform;
+  readonly #settings: Settings;
+  readonly #capabilities: Capabilities;
+  readonly #inline: boolean | undefined;
+  readonly #level: number;
+  readonly #models = new Set<Model>();
+  #why: Record<string, string> = {};
+  #profiling: boolean;
+
+  constructor(platform: Platform, options: InitOptions) {
+    const { capabilities, ...settings } = settingsOf(options, platform);
+    this.#platform = platform;
+    this.#settings = settings;
+    this.#capabilities = capabilities;
+    this.#profiling = options.profiling ?? false;
+    this.#level = LEVELS.indexOf(options.log_level ?? (options.debug ? 'debug' : 'silent'));
+    this.#inline = options.inline ?? (platform.inline ? true : undefined);
   }
 
   /** Whether the engine has the 128-bit SIMD instructions that modules need. */
   hasSIMD(): boolean {
-    return hasSimd();
+    return this.#capabilities.simd;
   }
 
-  /** A model from an address, a Response, bytes or a compiled module; promises of these are awaited. */
-  async loadModel(source: ModuleSource | PromiseLike<ModuleSource>): Promise<Model> {
-    return new Model(await Instance.create(await load(source, this.#open)));
+  /** Threads that a model with a threads variant gets. */
+  getThreadCount(): number {
+    return this.#capabilities.threadCount;
+  }
+
+  /** What the engine and the page allow, and why not. */
+  capabilities(): Capabilities {
+    return { ...this.#capabilities, why: { ...this.#capabilities.why, ...this.#why } };
+  }
+
+  /**
+   * A model from an address, a Response, bytes or a compiled module; promises of these are awaited. In a page it runs in a
+   * worker of its own, unless a call takes less time than a message to a worker.
+   */
+  async loadModel<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Tensors = Tensors>(source: ModuleSource | PromiseLike<ModuleSource>, options: ModelOptions = {}): Promise<Model<I, O>> {
+    const backend = await this.#load(source, options);
+    const { variant, threads, manifest, why } = backend.info;
+    this.#log('info', `${manifest.model}: variant ${variant}, ${threads} thread${threads > 1 ? 's' : ''}`, why);
+    const model = new Model<I, O>(backend, this.#profiling);
+    this.#models.add(model as never);
+    return model;
   }
 
   /** A tensor from typed or plain arrays: see `createTensor`. */
   createTensor(data: TypedArray | Uint8ClampedArray | NestedArray, shape?: readonly number[], dtype?: string): Tensor {
     return createTensor(data, shape, dtype);
   }
+
+  /** Whether every call of every model is profiled. */
+  enableOperationProfiling(enabled = true): void {
+    this.#profiling = enabled;
+    for (const model of this.#live()) model.enableOperationProfiling(enabled);
+  }
+
+  /** Of all models: times by operation, slowest first; percentiles of the model that was loaded last. */
+  getProfilingData(): ProfilingData {
+    const all = this.#live().map((model) => model.getProfilingData());
+    const operationTimes = all.flatMap((data): readonly OperationTime[] => data.operationTimes).sort((a, b) => b.ms - a.ms);
+    return { p50: 0, p95: 0, p99: 0, ...all.at(-1), operationTimes };
+  }
+
+  /** Sums over all models that are not disposed, each as of its last call. */
+  getMemoryStats(): MemoryStats {
+    const sum = { heapUsed: 0, peakBytes: 0, weights: 0, arena: 0, wasmMemory: 0, pool: { hits: 0, misses: 0, hitRatio: 0 } };
+    for (const model of this.#live()) {
+      const { pool, ...bytes } = model.getMemoryStats();
+      for (const [name, value] of Object.entries(bytes)) sum[name as keyof typeof bytes] += value;
+      sum.pool.hits += pool.hits;
+      sum.pool.misses += pool.misses;
+    }
+    const calls = sum.pool.hits + sum.pool.misses;
+    sum.pool.hitRatio = calls > 0 ? sum.pool.hits / calls : 0;
+    return sum;
+  }
+
+  /** Disposes all models. */
+  async shutdown(): Promise<void> {
+    await Promise.all(this.#live().map((model) => model.dispose()));
+  }
+
+  async #load(source: ModuleSource | PromiseLike<ModuleSource>, options: ModelOptions): Promise<Backend> {
+    const settings = this.#settingsFor(options);
+    const given = await source;
+    options.signal?.throwIfAborted();
+    const inline = options.inline ?? this.#inline;
+    if (isModule(given)) {
+      const connection = inline === true ? undefined : await this.#connect();
+      return connection === undefined ? Engine.load(given, this.#platform, settings, options) : Remote.load(connection, given, settings, options);
+    }
+    return withOpened(given as ByteSource, this.#platform.open, options, async (opened) => {
+      if (inline === true) return Engine.load(opened, this.#platform, settings, options);
+      const ahead = new Ahead(opened);
+      // The size tells before the manifest does, and a worker takes a while to start.
+      const large = inline === false || (opened.total ?? 0) > SMALL_FILE || !isSmall(await ahead.manifest());
+      const connection = large ? await this.#connect() : undefined;
+      return connection === undefined ? Engine.load(ahead, this.#platform, settings, options) : Remote.load(connection, ahead, settings, options);
+    });
+  }
+
+  #settingsFor({ threads }: ModelOptions): Settings {
+    const { features, poolBytes, threads: most } = this.#settings;
+    const count = Math.max(1, Math.min(threads ?? most, most));
+    if (count > 1 || most === 1) return { features, poolBytes, threads: count };
+    const available = new Set(features.available);
+    available.delete('atomics');
+    return { poolBytes, threads: 1, features: { available, why: { ...features.why, atomics: 'one thread was asked for' } } };
+  }
+
+  /** A new worker; none where its script cannot run, because of the page's policy or its origin, which is no reason to fail. */
+  async #connect(): Promise<Connection | undefined> {
+    try {
+      const { startWorker } = this.#platform;
+      if (startWorker === undefined || typeof Worker === 'undefined') throw new Error('there are no workers here');
+      const connection = new Connection(startWorker());
+      await connection.alive;
+      return connection;
+    } catch (error) {
+      const worker = `models run in this thread: ${messageOf(error)}`;
+      this.#why = { worker };
+      this.#log('warn', worker);
+      return undefined;
+    }
+  }
+
+  #live(): Model[] {
+    for (const model of this.#models) if (model.disposed) this.#models.delete(model);
+    return [...this.#models];
+  }
+
+  #log(level: 'warn' | 'info', ...text: unknown[]): void {
+    if (LEVELS.indexOf(level) <= this.#level) console[level]('wasm-torch:', ...text);
+  }
 }
 
-/** The entry for a platform that opens addresses with `open`. */
-export function entry(open: OpenAddress): { init(): Promise<Runtime> } {
-  return { init: async () => new Runtime(open) };
+/** The entry for a platform. */
+export function entry(platform: Platform): { init(options?: InitOptions): Promise<Runtime> } {
+  return { init: async (options = {}) => new Runtime(platform, options) };
 }

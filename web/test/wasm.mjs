@@ -42,9 +42,11 @@ export const I = {
   set: (local) => [0x21, ...unsigned(local)],
   tee: (local) => [0x22, ...unsigned(local)],
   global: (index) => [0x23, ...unsigned(index)],
+  loadI32: (offset) => [0x28, 0, ...unsigned(offset)],
   i32: (value) => [0x41, ...signed(value)],
   f32: (value) => [0x43, ...new Uint8Array(Float32Array.of(value).buffer)],
   storeI32: (offset) => [0x36, 0, ...unsigned(offset)],
+  eqz: [0x45],
   gtUnsigned: [0x4b],
   add: [0x6a],
   subtract: [0x6b],
@@ -55,15 +57,19 @@ export const I = {
     splat: [0xfd, 0x13],
     lane: (index) => [0xfd, 0x1f, index],
     add: [0xfd, ...unsigned(0xe4)],
+    /** Needs relaxed SIMD. */
+    relaxedMadd: [0xfd, ...unsigned(0x105)],
     multiply: [0xfd, ...unsigned(0xe6)],
   },
 };
 
 /**
- * A module without imports: `functions` are `{name, params, results, locals, body}` (types as in `T`, locals beyond the
- * parameters), `globals` are mutable i32 `{name, value}`, `customs` are `{name, bytes}`, written first. All are exported.
+ * `functions` are `{name, params, results, locals, body}` (types as in `T`, locals beyond the parameters), `globals` are
+ * mutable i32 `{name, value}`, `customs` and `trailing` are `{name, bytes}`, first and last in the file, `data` are
+ * `{address, bytes}`. All functions, globals and the memory are exported. `imported` says how `env.memory` comes in:
+ * `{maximum, shared}`; without it the module owns its memory.
  */
-export function assemble({ functions, globals = [], pages, customs = [] }) {
+export function assemble({ functions, globals = [], pages, imported, customs = [], trailing = [], data = [] }) {
   const exported = [
     ...(pages ? [[...text('memory'), 2, 0]] : []),
     ...globals.map(({ name }, i) => [...text(name), 3, ...unsigned(i)]),
@@ -72,14 +78,19 @@ export function assemble({ functions, globals = [], pages, customs = [] }) {
   const code = functions.map(({ locals = [], body }) =>
     sized([...vector(locals.map((type) => [1, type])), ...body.flat(), ...I.end]),
   );
+  const custom = ({ name, bytes }) => section(0, [...text(name), ...bytes]);
+  const segments = data.map(({ address, bytes }) => [0, ...I.i32(address), ...I.end, ...sized([...bytes])]);
   return Uint8Array.from([
     ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...customs.flatMap(({ name, bytes }) => section(0, [...text(name), ...bytes])),
+    ...customs.flatMap(custom),
     ...section(1, vector(functions.map(({ params = [], results = [] }) => [0x60, ...vector(params), ...vector(results)]))),
+    ...(imported ? section(2, vector([[...text('env'), ...text('memory'), 2, imported.shared ? 3 : 1, ...unsigned(pages), ...unsigned(imported.maximum)]])) : []),
     ...section(3, vector(functions.map((_, i) => unsigned(i)))),
-    ...(pages ? section(5, vector([[0, ...unsigned(pages)]])) : []),
+    ...(pages && !imported ? section(5, vector([[0, ...unsigned(pages)]])) : []),
     ...(globals.length ? section(6, vector(globals.map(({ value }) => [T.i32, 1, ...I.i32(value), ...I.end]))) : []),
     ...section(7, vector(exported)),
     ...section(10, vector(code)),
+    ...(segments.length ? section(11, vector(segments)) : []),
+    ...trailing.flatMap(custom),
   ]);
 }

@@ -1,13 +1,21 @@
 //! Runs modules in wasmtime, through the ABI alone: instances, tensors in and out, single steps, statistics of memory. It
 //! knows no model and no ONNX.
 
+mod memory;
+mod threads;
+
 use crate::error::suggestion;
 use abi::manifest::{self, Manifest};
 use abi::{PoolStats, Status};
 use ir::{DType, Tensor};
+use memory::{Memory, SharedWord};
+use sha2::{Digest, Sha256};
 use std::ops::Range;
-use std::sync::OnceLock;
-use wasmtime::{Config, Engine, Memory, Module, OptLevel, Store, TypedFunc};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use threads::{Exports, Workers};
+use wasmtime::{Config, Engine, Module, OptLevel, Store, TypedFunc};
 
 /// A tensor and the name it goes by.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +39,14 @@ pub enum EngineError {
     Compile(String),
     #[error("the module does not follow its own interface: {0}\nhint: export the model again")]
     Interface(String),
+    #[error("the module has {what}; it has: {names}\nhint: export with --variants all")]
+    Variant { what: String, names: String },
+    #[error("the memory cannot be created: {0}")]
+    Memory(String),
+    #[error("the threads failed: {0}")]
+    Threads(String),
+    #[error("the weights {file} cannot be read: {why}\nhint: keep the files of an export with --external-weights in one folder")]
+    ExternalWeights { file: String, why: String },
     #[error("{}", problems(.0))]
     Inputs(Vec<InputProblem>),
     #[error("the module stopped at step {step} ({layers}): {} (detail {detail})", .status.text())]
@@ -65,58 +81,186 @@ pub struct MemoryStats {
     pub arena: u64,
     /// Largest sum of pool blocks in use at once.
     pub pool_peak: u64,
+    /// Allocations served by a block that was there, and those that took fresh memory.
+    pub pool_hits: u64,
+    pub pool_misses: u64,
+}
+
+/// How a module is loaded. The default takes the best variant for one thread.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Threads that compute, the caller's included; `None` and 1: the caller's alone.
+    pub threads: Option<u32>,
+    /// The variant by name instead of the best one.
+    pub variant: Option<String>,
+    /// Where weights that are not in the module lie: the module's folder.
+    pub folder: Option<PathBuf>,
 }
 
 /// A module ready to run.
 pub struct Instance {
     manifest: Manifest,
+    variant: String,
     store: Store<()>,
     memory: Memory,
     arena_base: u32,
     run: TypedFunc<(u32, u32), u32>,
     status: TypedFunc<(), u32>,
     pool_stats: TypedFunc<(), u32>,
+    threads: Option<(Exports, Option<Workers>)>,
+    stop: Option<StopHandle>,
 }
+
+/// Stops a run of the instance it belongs to, from any thread.
+#[derive(Clone)]
+pub struct StopHandle {
+    asked: Arc<AtomicBool>,
+    /// The word that the runtime looks at before every task, where memory is shared.
+    flag: Option<SharedWord>,
+}
+
+impl StopHandle {
+    /// Makes the run at hand, or the next one, end with [`Status::Cancelled`]: before its next task where the variant has
+    /// threads, else before its next step.
+    pub fn stop(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        if let Some(flag) = &self.flag {
+            flag.store(1);
+        }
+    }
+
+    fn clear(&self) {
+        self.asked.store(false, Ordering::SeqCst);
+        if let Some(flag) = &self.flag {
+            flag.store(0);
+        }
+    }
+}
+
+/// What wasmtime can do on every processor that it compiles for.
+const FEATURES: &[&str] = &[
+    "simd128",
+    "bulk-memory",
+    "multivalue",
+    "mutable-globals",
+    "nontrapping-fptoint",
+    "reference-types",
+    "sign-ext",
+    "relaxed-simd",
+];
+/// And with threads.
+const ATOMICS: &str = "atomics";
 
 /// One engine for the process: compiled code and its settings are shared.
 fn engine() -> Result<&'static Engine, EngineError> {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
     let engine = ENGINE.get_or_init(|| {
         let mut config = Config::new();
-        config.cranelift_opt_level(OptLevel::Speed).wasm_simd(true).wasm_relaxed_simd(true);
+        config.cranelift_opt_level(OptLevel::Speed).wasm_simd(true).wasm_relaxed_simd(true).wasm_threads(true).shared_memory(true);
         Engine::new(&config).map_err(|error| format!("{error:#}"))
     });
     engine.as_ref().map_err(|error| EngineError::Compile(error.clone()))
 }
 
 impl Instance {
-    /// Compiles and instantiates a module, and prepares its runtime.
+    /// Compiles and instantiates the file's own code on one thread, and prepares its runtime. See [`Instance::load_with`].
     ///
     /// # Errors
     /// When the bytes are not a module of this project and ABI version, or do not follow the interface.
     pub fn load(bytes: &[u8]) -> Result<Instance, EngineError> {
-        let manifest = link::read_manifest(bytes)?;
+        let variant = link::read_manifest(bytes)?.variant;
+        Instance::load_with(bytes, &LoadOptions { variant: Some(variant), ..LoadOptions::default() })
+    }
+
+    /// Compiles and instantiates one of the file's variants, starts its threads and prepares its runtime.
+    ///
+    /// # Errors
+    /// As [`Instance::load`]; also when no variant fits the options, threads cannot be started or weights are missing.
+    pub fn load_with(bytes: &[u8], options: &LoadOptions) -> Result<Instance, EngineError> {
+        let image = link::read_image(bytes)?;
+        let threads = options.threads.unwrap_or(1).max(1);
+        let variant = choose(&image.manifest, options, threads)?;
+        let code = image.variant(&variant).ok_or_else(|| EngineError::Interface(format!("the section of the variant {variant} is damaged")))?;
         let engine = engine()?;
-        let module = Module::new(engine, bytes).map_err(|error| EngineError::Compile(format!("{error:#}")))?;
-        let wrong = |error: wasmtime::Error| EngineError::Interface(format!("{error:#}"));
-        if let Some(import) = module.imports().next() {
-            return Err(EngineError::Interface(format!("it imports `{}` from `{}`", import.name(), import.module())));
-        }
         let mut store = Store::new(engine, ());
-        let instance = wasmtime::Instance::new(&mut store, &module, &[]).map_err(wrong)?;
+        let external = external_weights(&image.manifest, options.folder.as_deref())?;
+        // The file as it is needs no host that writes its data.
+        let whole = variant == image.manifest.variant && external.is_empty();
+        let compile = |code: &[u8]| Module::new(engine, code).map_err(|error| EngineError::Compile(format!("{error:#}")));
+        let mut module = compile(if whole { bytes } else { code })?;
+        let imports = module.imports().any(|import| (import.module(), import.name()) == (abi::MEMORY_MODULE, abi::MEMORY));
+        if whole && imports {
+            module = compile(code)?;
+        }
+        let pages = (image.manifest.memory.initial_pages, image.manifest.memory.maximum_pages);
+        let mut data = image.data.clone();
+        let mut address = image.manifest.memory.weights_base;
+        for bytes in &external {
+            data.push(link::DataSegment { address, bytes });
+            address += bytes.len() as u32;
+        }
+        let wrong = |error: wasmtime::Error| EngineError::Interface(format!("{error:#}"));
         let missing = |name: &str| EngineError::Interface(format!("it exports no `{name}`"));
-        let memory = instance.get_memory(&mut store, abi::MEMORY).ok_or_else(|| missing(abi::MEMORY))?;
+        let mut given = vec![];
+        let mut memory = None;
+        for import in module.imports() {
+            match import.ty().memory() {
+                Some(ty) if given.is_empty() && imports => {
+                    let new = Memory::new(engine, &mut store, ty.is_shared(), pages, &data)?;
+                    given.push(new.as_extern());
+                    memory = Some(new);
+                }
+                _ => return Err(EngineError::Interface(format!("it imports `{}` from `{}`", import.name(), import.module()))),
+            }
+        }
+        let instance = wasmtime::Instance::new(&mut store, &module, &given).map_err(wrong)?;
+        let memory = match memory {
+            Some(memory) => memory,
+            None => {
+                let memory = Memory::Own(instance.get_memory(&mut store, abi::MEMORY).ok_or_else(|| missing(abi::MEMORY))?);
+                for segment in if whole { &[][..] } else { &data } {
+                    let outside = || EngineError::Interface("data lies outside the memory".into());
+                    memory.write(&mut store, segment.address as usize, segment.bytes).ok_or_else(outside)?;
+                }
+                memory
+            }
+        };
+        drop(data);
         let arena = instance.get_global(&mut store, abi::ARENA_BASE).ok_or_else(|| missing(abi::ARENA_BASE))?;
         let arena_base = arena.get(&mut store).i32().ok_or_else(|| missing(abi::ARENA_BASE))? as u32;
         let init: TypedFunc<(), u32> = instance.get_typed_func(&mut store, "init").map_err(wrong)?;
         let run = instance.get_typed_func(&mut store, "run").map_err(wrong)?;
         let status = instance.get_typed_func(&mut store, "status").map_err(wrong)?;
         let pool_stats = instance.get_typed_func(&mut store, "pool_stats").map_err(wrong)?;
-        let mut loaded = Instance { manifest, store, memory, arena_base, run, status, pool_stats };
+        let stop_flag: TypedFunc<(), u32> = instance.get_typed_func(&mut store, "stop_flag").map_err(wrong)?;
+        let manifest = image.manifest;
+        let mut loaded = Instance { manifest, variant, store, memory, arena_base, run, status, pool_stats, threads: None, stop: None };
         loaded.check_manifest()?;
         let code = init.call(&mut loaded.store, ()).map_err(|error| loaded.trap(&error, None))?;
         loaded.check(code)?;
+        let mut flag = None;
+        if let Memory::Shared(shared) = &loaded.memory {
+            let at = stop_flag.call(&mut loaded.store, ()).map_err(wrong)?;
+            flag = SharedWord::new(shared, at);
+            let exports = Exports::of(&mut loaded.store, &instance).map_err(wrong)?;
+            let workers = match threads {
+                1 => None,
+                n => Some(exports.start(engine, &mut loaded.store, &module, &loaded.memory, n - 1)?),
+            };
+            loaded.threads = Some((exports, workers));
+        }
+        loaded.stop = Some(StopHandle { asked: Arc::default(), flag });
         Ok(loaded)
+    }
+
+    /// Name of the variant that runs.
+    pub fn variant(&self) -> &str {
+        &self.variant
+    }
+
+    /// Something that stops runs of this instance from another thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone().expect("set when loaded")
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -139,26 +283,45 @@ impl Instance {
         for input in &self.manifest.inputs {
             let given = inputs.iter().find(|i| i.name == input.name).expect("checked");
             let at = (self.arena_base + input.offset) as usize;
-            self.memory.data_mut(&mut self.store)[at..][..input.bytes as usize].copy_from_slice(given.tensor.bytes());
+            self.memory.write(&mut self.store, at, &given.tensor.bytes()[..input.bytes as usize]).expect("checked when loaded");
         }
         Ok(())
     }
 
     /// Executes steps, each one or several layers; see [`Manifest::steps`].
     pub fn run_steps(&mut self, steps: Range<usize>) -> Result<(), EngineError> {
-        let code = match self.run.call(&mut self.store, (steps.start as u32, steps.end as u32)) {
-            Ok(code) => code,
-            Err(error) => return Err(self.trap(&error, Some(steps))),
-        };
-        self.check(code)
+        let stop = self.stop_handle();
+        // Where nobody can reach into the memory meanwhile, a stop takes effect between calls.
+        let watched = Arc::strong_count(&stop.asked) > 2 && stop.flag.is_none();
+        let calls = if watched { steps.clone().map(|step| step..step + 1).collect() } else { vec![steps.clone()] };
+        for steps in calls {
+            if stop.flag.is_none() && stop.asked.load(Ordering::SeqCst) {
+                stop.clear();
+                let layers = self.layers(steps.start).unwrap_or_default();
+                return Err(EngineError::Status { status: Status::Cancelled, step: steps.start as u32, layers, detail: 0 });
+            }
+            let code = match self.run.call(&mut self.store, (steps.start as u32, steps.end as u32)) {
+                Ok(code) => code,
+                Err(error) => return Err(self.trap(&error, Some(steps))),
+            };
+            let failure = self.threads.as_ref().and_then(|(_, workers)| workers.as_ref()?.failure());
+            if code == Status::WorkerFailed as u32 {
+                return Err(EngineError::Threads(failure.unwrap_or_else(|| "a thread failed before".into())));
+            }
+            if code == Status::Cancelled as u32 {
+                stop.clear();
+            }
+            self.check(code)?;
+        }
+        Ok(())
     }
 
     /// Copies outputs out of the arena.
     pub fn read_outputs(&self) -> Result<Vec<NamedTensor>, EngineError> {
-        let data = self.memory.data(&self.store);
         let read = |output: &manifest::Tensor| {
-            let bytes = &data[(self.arena_base + output.offset) as usize..][..output.bytes as usize];
-            let tensor = Tensor::from_bytes(dtype(output), &shape(output), bytes).expect("checked when loaded");
+            let at = (self.arena_base + output.offset) as usize;
+            let bytes = self.memory.read(&self.store, at, output.bytes as usize).expect("checked when loaded");
+            let tensor = Tensor::from_bytes(dtype(output), &shape(output), &bytes).expect("checked when loaded");
             NamedTensor::new(&output.name, tensor)
         };
         Ok(self.manifest.outputs.iter().map(read).collect())
@@ -175,16 +338,18 @@ impl Instance {
             Err(error) => return Err(self.trap(&error, None)),
         };
         Ok(MemoryStats {
-            total: self.memory.data_size(&self.store) as u64,
+            total: self.memory.size(&self.store),
             weights: self.manifest.memory.weights_bytes.into(),
             arena: self.manifest.memory.arena_bytes.into(),
             pool_peak: self.word(at, core::mem::offset_of!(PoolStats, peak_bytes))?.into(),
+            pool_hits: self.word(at, core::mem::offset_of!(PoolStats, hits))?.into(),
+            pool_misses: self.word(at, core::mem::offset_of!(PoolStats, misses))?.into(),
         })
     }
 
     /// Every port must have a known type, the right size and a place in memory: a manifest may come from anywhere.
     fn check_manifest(&self) -> Result<(), EngineError> {
-        let memory = self.memory.data_size(&self.store) as u64;
+        let memory = self.memory.size(&self.store);
         for port in self.manifest.inputs.iter().chain(&self.manifest.outputs) {
             let wrong = |what: String| Err(EngineError::Interface(format!("`{}` {what}", port.name)));
             let Some(dtype) = DType::from_name(&port.dtype) else { return wrong(format!("has the unknown type {}", port.dtype)) };
@@ -220,15 +385,70 @@ impl Instance {
     }
 
     fn word(&self, base: u32, offset: usize) -> Result<u32, EngineError> {
-        let data = self.memory.data(&self.store);
-        let bytes = data.get(base as usize + offset..).and_then(|rest| rest.first_chunk::<4>());
-        bytes.map(|b| u32::from_le_bytes(*b)).ok_or_else(|| EngineError::Interface("a record lies outside the memory".into()))
+        let bytes = self.memory.read(&self.store, base as usize + offset, 4);
+        bytes.and_then(|b| b.first_chunk().copied()).map(u32::from_le_bytes).ok_or_else(|| EngineError::Interface("a record lies outside the memory".into()))
     }
 
     fn trap(&self, error: &wasmtime::Error, steps: Option<Range<usize>>) -> EngineError {
         let one = steps.filter(|steps| steps.len() == 1).and_then(|steps| self.layers(steps.start));
         EngineError::Trap { layers: one, cause: error.root_cause().to_string() }
     }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some((exports, Some(workers))) = self.threads.take() {
+            exports.stop(&mut self.store, workers);
+        }
+    }
+}
+
+/// The variant that the options ask for, or the best one for them.
+fn choose(manifest: &Manifest, options: &LoadOptions, threads: u32) -> Result<String, EngineError> {
+    let names: Vec<&str> = std::iter::once(&manifest.variant).chain(manifest.variants.iter().map(|v| &v.name)).map(String::as_str).collect();
+    if let Some(name) = &options.variant {
+        if !names.contains(&name.as_str()) {
+            return Err(EngineError::Variant { what: format!("no variant `{name}`"), names: names.join(", ") });
+        }
+        if threads > 1 && !name.contains("threads") {
+            return Err(EngineError::Variant { what: format!("no threads in its variant `{name}`"), names: names.join(", ") });
+        }
+        return Ok(name.clone());
+    }
+    let mut features = FEATURES.to_vec();
+    // A file of one kind runs as what it is; else one thread needs no shared memory.
+    if threads > 1 || names.iter().all(|name| name.contains("threads")) {
+        features.push(ATOMICS);
+    }
+    match manifest.select_variant(&features) {
+        Ok(name) if threads > 1 && !name.contains("threads") => {
+            Err(EngineError::Variant { what: "no variant with threads".into(), names: names.join(", ") })
+        }
+        Ok(name) => Ok(name.to_string()),
+        Err(none) => Err(EngineError::Variant { what: format!("no variant without {}", none.missing.join(", ")), names: names.join(", ") }),
+    }
+}
+
+/// The chunks of weights that are not in the module, in order, each compared with its hash.
+fn external_weights(manifest: &Manifest, folder: Option<&Path>) -> Result<Vec<Vec<u8>>, EngineError> {
+    let Some(external) = &manifest.external_weights else { return Ok(vec![]) };
+    let missing = |file: &str, why: String| EngineError::ExternalWeights { file: file.to_string(), why };
+    let mut total = 0u64;
+    let chunk = |chunk: &manifest::Chunk| {
+        // A name that is not a plain file name could lead anywhere.
+        if Path::new(&chunk.file).file_name().is_none_or(|name| name != chunk.file.as_str()) {
+            return Err(missing(&chunk.file, "that is no file name".into()));
+        }
+        let folder = folder.ok_or_else(|| missing(&chunk.file, "the module was loaded from bytes, not from its folder".into()))?;
+        let bytes = std::fs::read(folder.join(&chunk.file)).map_err(|error| missing(&chunk.file, error.to_string()))?;
+        total += bytes.len() as u64;
+        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        if bytes.len() != chunk.bytes as usize || hash != chunk.sha256 || total > u64::from(manifest.memory.weights_bytes) {
+            return Err(missing(&chunk.file, "its contents are not what the module was exported with".into()));
+        }
+        Ok(bytes)
+    };
+    external.chunks.iter().map(chunk).collect()
 }
 
 /// Layer names for people.
@@ -322,6 +542,9 @@ fn numpy_name(dtype: DType) -> &'static str {
         DType::U32 => "uint32",
         DType::U64 => "uint64",
         DType::Bool => "bool_",
+        // numpy has no such types: their bytes travel as they are.
+        DType::I4 | DType::I2 => "int8",
+        _ => "uint8",
     }
 }
 

@@ -2,6 +2,7 @@
 //! reports what they did.
 
 use crate::report::{ExportReport, PassRow, Stages, StepRow, WeightedKernel};
+use crate::beside::{self, Optimiser};
 use crate::{Config, Error, ExportOptions, write_atomically};
 use ir::Graph;
 use link::Linked;
@@ -52,9 +53,12 @@ pub fn export(model: &Path, output: &Path, options: &ExportOptions, observer: &m
         let missing = format!("the folder {} does not exist", folder.display());
         return Err(Error::file("write", output, std::io::Error::new(std::io::ErrorKind::NotFound, missing)));
     }
-    let Compiled { linked, mut report } = compile(model, options, observer)?;
+    let stem = output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let Compiled { linked, mut report } = compile_as(model, stem.as_deref(), options, observer)?;
     observer(Stage::Write);
     let start = Instant::now();
+    // The module last: whoever sees it finds what belongs to it.
+    report.files = beside::write(&linked, output, options)?;
     write_atomically(output, &linked.wasm)?;
     report.stages.write_ms = milliseconds(start.elapsed());
     report.stages.total_ms += report.stages.write_ms;
@@ -63,8 +67,16 @@ pub fn export(model: &Path, output: &Path, options: &ExportOptions, observer: &m
 
 /// Compiles `model` to a module in memory.
 pub fn compile(model: &Path, options: &ExportOptions, observer: &mut dyn FnMut(Stage)) -> Result<Compiled, Error> {
+    compile_as(model, None, options, observer)
+}
+
+/// `stem` is what the names of the files beside the module begin with.
+fn compile_as(model: &Path, stem: Option<&str>, options: &ExportOptions, observer: &mut dyn FnMut(Stage)) -> Result<Compiled, Error> {
     let start = Instant::now();
-    let config = options.resolve()?;
+    let mut config = options.resolve()?;
+    if let (Some(external), Some(stem)) = (&mut config.link.external_weights, stem) {
+        external.stem = stem.into();
+    }
     let mut stages = Stages::default();
     observer(Stage::Import);
     let Imported { mut graph, mut warnings, .. } = timed(&mut stages.import_ms, || import(model, &config.import))?;
@@ -74,8 +86,15 @@ pub fn compile(model: &Path, options: &ExportOptions, observer: &mut dyn FnMut(S
     let nodes_after = graph.order().len();
     observer(Stage::Lower);
     let plan = timed(&mut stages.lower_ms, || lower(&graph, &config))?;
+    let relaxed = timed(&mut stages.lower_ms, || lower_relaxed(&graph, &config, &plan, &mut warnings))?;
     observer(Stage::Link);
-    let linked = timed(&mut stages.link_ms, || link::link(&plan, &config.link))?;
+    let mut optimiser = if options.wasm_opt { Optimiser::find().map_err(|warning| warnings.push(warning)).ok() } else { None };
+    let linked = timed(&mut stages.link_ms, || {
+        link::link_optimised(&plan, relaxed.as_ref().unwrap_or(&plan), &config.link, &mut |kind, code| match &mut optimiser {
+            Some(optimiser) => optimiser.optimise(kind, code),
+            None => Ok(code),
+        })
+    })?;
     stages.total_ms = milliseconds(start.elapsed());
     let manifest = &linked.manifest;
     let called = linked.sizes.kernels.iter().filter(|(_, bytes)| *bytes > 0);
@@ -89,6 +108,8 @@ pub fn compile(model: &Path, options: &ExportOptions, observer: &mut dyn FnMut(S
         nodes_after,
         sizes: (&linked.sizes).into(),
         kernels: called.map(|(name, bytes)| WeightedKernel { name: name.clone(), bytes: *bytes }).collect(),
+        files: vec![],
+        wasm_opt: optimiser.map(|optimiser| optimiser.report),
         memory: manifest.into(),
         macs: plan.steps.iter().map(|s| s.macs).sum(),
         steps: manifest.steps.iter().map(StepRow::from).collect(),
@@ -134,6 +155,23 @@ pub fn lower(graph: &Graph, config: &Config) -> Result<Plan, Error> {
         }
     }
     lower::lower(graph, &config.lower).map_err(Error::Lower)
+}
+
+/// The plan of the relaxed variants, if there are any. All variants work on the same memory; should the plans differ in
+/// more than kernels, the relaxed ones do with the plain kernels.
+fn lower_relaxed(graph: &Graph, config: &Config, plan: &Plan, warnings: &mut Vec<String>) -> Result<Option<Plan>, Error> {
+    if !config.link.variants.iter().any(|kind| kind.relaxed()) {
+        return Ok(None);
+    }
+    let relaxed = lower::Options { relaxed: true, ..config.lower.clone() };
+    let relaxed = lower(graph, &Config { lower: relaxed, ..config.clone() })?;
+    match link::difference(plan, &relaxed) {
+        None => Ok(Some(relaxed)),
+        Some(difference) => {
+            warnings.push(format!("the relaxed variants have the plain kernels, because {difference} in their plan"));
+            Ok(None)
+        }
+    }
 }
 
 fn unused_inputs(graph: &Graph) -> Vec<String> {

@@ -94,7 +94,14 @@ pub struct ModuleInfo {
     pub model: String,
     pub producer: String,
     pub abi: u32,
+    /// Which variant the file's own code is, and what it needs.
+    pub variant: String,
     pub features: Vec<String>,
+    /// Further variants.
+    pub variants: Vec<manifest::Variant>,
+    /// Files with weights beside the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_weights: Option<manifest::ExternalWeights>,
     pub options: Vec<(String, String)>,
     pub inputs: Vec<manifest::Tensor>,
     pub outputs: Vec<manifest::Tensor>,
@@ -113,12 +120,15 @@ pub fn module(bytes: &[u8]) -> Result<ModuleInfo, link::ManifestError> {
     let manifest = link::read_manifest(bytes)?;
     let sizes = link::read_sizes(bytes)?;
     let memory = Memory::from(&manifest);
-    let Manifest { abi, producer, model, inputs, outputs, features, steps, options, .. } = manifest;
+    let Manifest { abi, producer, model, inputs, outputs, variant, features, variants, external_weights, steps, options, .. } = manifest;
     Ok(ModuleInfo {
         model,
         producer,
         abi,
+        variant,
         features,
+        variants,
+        external_weights,
         options,
         inputs,
         outputs,

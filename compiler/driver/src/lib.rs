@@ -2,6 +2,7 @@
 //! compiles nothing itself; every step belongs to one of the other crates.
 
 pub mod bench;
+pub mod beside;
 pub mod cli;
 pub mod compare;
 pub mod dump;
@@ -12,10 +13,12 @@ pub mod inspect;
 pub mod npz;
 pub mod options;
 pub mod report;
+pub mod serve;
+pub mod types;
 pub mod verify;
 mod write;
 
-pub use engine::{Instance, NamedTensor};
+pub use engine::{Instance, LoadOptions, NamedTensor, StopHandle};
 pub use error::Error;
 pub use export::{Compiled, Stage, compile, export};
 pub use options::{Config, ExportOptions, ModelOptions};

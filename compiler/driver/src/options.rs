@@ -50,10 +50,36 @@ pub struct ExportOptions {
     #[arg(long, help_heading = "Optimisation")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub check_passes: bool,
+    /// At -O3: most memory, in MiB, that weights transformed for faster 3x3 convolutions may take beside the plain ones
+    #[arg(long, value_name = "MIB", help_heading = "Optimisation")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_budget_mb: Option<u32>,
     /// How far the run-time memory pools may grow, in MiB
     #[arg(long, value_name = "MIB", help_heading = "Module")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool_mb: Option<u32>,
+    /// Which code the module holds: all, or a list of baseline, relaxed, threads and relaxed+threads; one alone makes a
+    /// plain module of that kind
+    #[arg(long, value_name = "all|NAME,…", value_delimiter = ',', value_parser = variant, help_heading = "Module")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variants: Option<Vec<String>>,
+    /// Write the weights to files of so many MiB (16 by default) beside the module
+    #[arg(long, value_name = "CHUNK_MB", num_args = 0..=1, require_equals = true, default_missing_value = "16",
+          value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Module")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_weights: Option<u32>,
+    /// Write compressed copies (.br and .gz) beside the module
+    #[arg(long, help_heading = "Module")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub precompress: bool,
+    /// Run Binaryen's wasm-opt on the code, if it is on the PATH
+    #[arg(long, help_heading = "Module")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wasm_opt: bool,
+    /// Write TypeScript types of the inputs and outputs (.d.ts) beside the module
+    #[arg(long, help_heading = "Module")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub types: bool,
     /// Keep function names in the module, for profilers and disassemblers
     #[arg(long, help_heading = "Module")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -86,12 +112,26 @@ impl ExportOptions {
             disabled: self.disable_passes.clone(),
             explain: self.explain.clone(),
             check: self.check_passes.then(passes::CheckOptions::default),
-            stop_after: None,
+            ..passes::Options::default()
         };
         let mut link = link::LinkInfo { producer: PRODUCER.into(), debug_names: self.debug_names, ..link::LinkInfo::default() };
         link.pool_mb = self.pool_mb.unwrap_or(link.pool_mb);
         link.options = self.manifest_options();
-        Ok(Config { import: self.model.resolve()?, passes, lower: lower::Options::default(), link })
+        link.variants = self.kinds()?;
+        link.external_weights = self.external_weights.map(|chunk_mb| link::External { stem: "model".into(), chunk_mb });
+        // Minimal filtering rounds differently, which only O3 allows.
+        let lower = lower::Options {
+            winograd: self.level == Some(Level::O3),
+            winograd_budget: self.memory_budget_mb.map(|mb| u64::from(mb) << 20),
+            ..lower::Options::default()
+        };
+        Ok(Config { import: self.model.resolve()?, passes, lower, link })
+    }
+
+    /// The kinds of code that are asked for.
+    fn kinds(&self) -> Result<Vec<link::Kind>, Error> {
+        let Some(names) = self.variants.as_ref().filter(|names| !names.iter().any(|name| name == ALL)) else { return Ok(link::Kind::ALL.to_vec()) };
+        names.iter().map(|name| name.parse().map_err(Error::Usage)).collect()
     }
 
     /// What shaped the module, without paths: the manifest is the same on every machine.
@@ -108,8 +148,16 @@ impl ExportOptions {
             add("passes", passes.clone());
         }
         add("disable_pass", self.disable_passes.clone());
+        add("memory_budget_mb", self.memory_budget_mb.iter().map(ToString::to_string).collect());
         options
     }
+}
+
+/// Stands for every variant.
+const ALL: &str = "all";
+
+fn variant(text: &str) -> Result<String, String> {
+    if text == ALL { Ok(text.into()) } else { text.parse::<link::Kind>().map(|kind| kind.to_string()) }
 }
 
 fn level(text: &str) -> Result<Level, String> {

@@ -1,6 +1,7 @@
 //! What an export reports: plain data with a JSON form. How it is shown to people is the command line's business.
 
 use crate::ExportOptions;
+use crate::beside::{WasmOpt, Written};
 use abi::manifest::{self, Manifest};
 use serde::Serialize;
 
@@ -20,6 +21,10 @@ pub struct ExportReport {
     pub nodes_after: usize,
     pub sizes: Sizes,
     pub kernels: Vec<WeightedKernel>,
+    /// What was written beside the module.
+    pub files: Vec<Written>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wasm_opt: Option<WasmOpt>,
     pub memory: Memory,
     /// Multiply-accumulate operations of one run.
     pub macs: u64,
@@ -67,12 +72,14 @@ pub struct Sizes {
     pub weights: usize,
     pub manifest: usize,
     pub names: usize,
+    /// Sections of further variants, by name.
+    pub variants: Vec<(String, usize)>,
 }
 
 impl From<&link::Sizes> for Sizes {
     fn from(sizes: &link::Sizes) -> Sizes {
-        let link::Sizes { total, code, data, weights, manifest, names, .. } = *sizes;
-        Sizes { total, code, data, weights, manifest, names }
+        let link::Sizes { total, code, data, weights, manifest, names, ref variants, .. } = *sizes;
+        Sizes { total, code, data, weights, manifest, names, variants: variants.clone() }
     }
 }
 
@@ -126,7 +133,7 @@ pub struct StepRow {
 
 impl From<&manifest::Step> for StepRow {
     fn from(step: &manifest::Step) -> StepRow {
-        let manifest::Step { layers, kernel, tasks, macs, weight_bytes, code_bytes } = step.clone();
+        let manifest::Step { layers, kernel, tasks, macs, weight_bytes, code_bytes, .. } = step.clone();
         StepRow { layers, kernel, tasks, macs, weight_bytes, code_bytes }
     }
 }

@@ -353,5 +353,8 @@ fn an_index_outside_the_table_is_clamped_today() {
     };
     assert_eq!(run([0, 1, 8, 9]), run([0, 1, 8, 8]));
     run([0, 1, 8, 9]);
-    expect![""].assert_eq(&room.refused(&["verify", &gather, "gather.wasm", "--input", "indices.npy"]));
+    expect![[r#"
+        error: the model cannot be evaluated: layer gather_axis0: gather: index 9 is out of range for size 9
+    "#]]
+    .assert_eq(&room.refused(&["verify", &gather, "gather.wasm", "--input", "indices.npy"]));
 }

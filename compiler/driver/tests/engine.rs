@@ -26,12 +26,20 @@ fn poke() -> Kernel {
 
 /// Doubles four floats in the layer `twice`, then pokes in the layer `second`.
 fn module(address: i32, value: i32) -> Vec<u8> {
-    let buffer = |name: &str, offset| Buffer { name: name.into(), bytes: 16, align: 16, live: 0..2, offset };
-    let port = |name: &str, buffer| Port { name: name.into(), dtype: "f32".into(), shape: vec![4], buffer: BufferId(buffer), offset: 0, bytes: 16 };
+    let buffer = |name: &str, offset| Buffer { name: name.into(), bytes: 16, align: 16, live: 0..2, offset, persistent: false };
+    let port = |name: &str, buffer| Port {
+        name: name.into(),
+        dtype: "f32".into(),
+        shape: vec![4],
+        buffer: BufferId(buffer),
+        offset: 0,
+        bytes: 16,
+    };
     let step = |kernel, args, origin: &str, reads, writes| Step {
         kernel: KernelId(kernel),
         args,
         tasks: 1,
+        sequential: false,
         origin: vec![origin.into()],
         macs: 4,
         reads,

@@ -1,4 +1,5 @@
-//! Element types. One table gives names, sizes and classes; it knows no file format.
+//! Element types. One table gives names, sizes and classes; it knows no file format. The types of less than 16 bits are in
+//! `narrow`; they take one byte per element here.
 
 use half::{bf16, f16};
 
@@ -44,11 +45,33 @@ dtypes! {
     U32 "u32" 4 Unsigned,
     U64 "u64" 8 Unsigned,
     Bool "bool" 1 Bool,
+    I4 "i4" 1 Signed,
+    U4 "u4" 1 Unsigned,
+    I2 "i2" 1 Signed,
+    U2 "u2" 1 Unsigned,
+    F8E4M3FN "f8e4m3fn" 1 Float,
+    F8E4M3FNUZ "f8e4m3fnuz" 1 Float,
+    F8E5M2 "f8e5m2" 1 Float,
+    F8E5M2FNUZ "f8e5m2fnuz" 1 Float,
+    F4E2M1 "f4e2m1" 1 Float,
+    F8E8M0 "f8e8m0" 1 Float,
 }
 
 impl DType {
     pub fn is_float(self) -> bool {
         self.class() == Class::Float
+    }
+    /// Bits that an element's value takes; less than its bytes hold for the narrowest types.
+    pub fn bits(self) -> usize {
+        match self {
+            DType::I4 | DType::U4 | DType::F4E2M1 => 4,
+            DType::I2 | DType::U2 => 2,
+            dtype => 8 * dtype.bytes(),
+        }
+    }
+    /// A float of one byte or less: stored and converted, never computed with.
+    pub fn is_narrow_float(self) -> bool {
+        self.is_float() && self.bytes() == 1
     }
     /// Signed or unsigned integer; not bool.
     pub fn is_int(self) -> bool {
@@ -190,6 +213,46 @@ macro_rules! for_dtype {
                 type $T = $crate::B8;
                 $body
             }
+            $crate::DType::I4 => {
+                type $T = $crate::narrow::I4;
+                $body
+            }
+            $crate::DType::U4 => {
+                type $T = $crate::narrow::U4;
+                $body
+            }
+            $crate::DType::I2 => {
+                type $T = $crate::narrow::I2;
+                $body
+            }
+            $crate::DType::U2 => {
+                type $T = $crate::narrow::U2;
+                $body
+            }
+            $crate::DType::F8E4M3FN => {
+                type $T = $crate::narrow::F8E4M3FN;
+                $body
+            }
+            $crate::DType::F8E4M3FNUZ => {
+                type $T = $crate::narrow::F8E4M3FNUZ;
+                $body
+            }
+            $crate::DType::F8E5M2 => {
+                type $T = $crate::narrow::F8E5M2;
+                $body
+            }
+            $crate::DType::F8E5M2FNUZ => {
+                type $T = $crate::narrow::F8E5M2FNUZ;
+                $body
+            }
+            $crate::DType::F4E2M1 => {
+                type $T = $crate::narrow::F4E2M1;
+                $body
+            }
+            $crate::DType::F8E8M0 => {
+                type $T = $crate::narrow::F8E8M0;
+                $body
+            }
         }
     };
 }
@@ -198,7 +261,7 @@ macro_rules! for_dtype {
 pub fn lowest<T: Element>() -> T {
     match T::DTYPE.class() {
         Class::Float => T::from_f64(f64::NEG_INFINITY),
-        Class::Signed => T::from_i64(i64::MIN >> (64 - 8 * T::DTYPE.bytes())),
+        Class::Signed => T::from_i64(i64::MIN >> (64 - T::DTYPE.bits())),
         Class::Unsigned | Class::Bool => T::from_i64(0),
     }
 }
@@ -207,7 +270,7 @@ pub fn lowest<T: Element>() -> T {
 pub fn highest<T: Element>() -> T {
     match T::DTYPE.class() {
         Class::Float => T::from_f64(f64::INFINITY),
-        Class::Signed => T::from_i64(i64::MAX >> (64 - 8 * T::DTYPE.bytes())),
+        Class::Signed => T::from_i64(i64::MAX >> (64 - T::DTYPE.bits())),
         Class::Unsigned => T::from_i64(-1),
         Class::Bool => T::from_i64(1),
     }

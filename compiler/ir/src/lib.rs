@@ -8,6 +8,7 @@ pub mod dim;
 pub mod dtype;
 pub mod eval;
 pub mod graph;
+pub mod narrow;
 pub mod ops;
 pub mod pointwise;
 pub mod tensor;

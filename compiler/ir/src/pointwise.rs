@@ -75,20 +75,25 @@ macro_rules! functions {
         pub enum Fn {
             $($(#[$doc])* $variant,)*
             /// Conversion to another element type: towards zero and saturating from float to integer, modulo 2^n
-            /// between integers, `x != 0` to bool.
+            /// between integers (and to integers of less than a byte), `x != 0` to bool.
             Cast(DType),
+            /// The same bits as an element of another type of as many bits.
+            Bits(DType),
         }
         impl Fn {
-            /// Every function but `cast`.
+            /// Every function but `cast` and `bits`.
             pub const ALL: &'static [Fn] = &[$(Fn::$variant),*];
-            pub const fn name(self) -> &'static str { match self { $(Fn::$variant => $name,)* Fn::Cast(_) => "cast" } }
-            pub const fn arity(self) -> usize { match self { $(Fn::$variant => $arity,)* Fn::Cast(_) => 1 } }
-            pub const fn typing(self) -> Typing { match self { $(Fn::$variant => Typing::$typing,)* Fn::Cast(_) => Typing::Same } }
-            /// The function of this name; `cast_f32`, … for casts.
+            pub const fn name(self) -> &'static str { match self { $(Fn::$variant => $name,)* Fn::Cast(_) => "cast", Fn::Bits(_) => "bits" } }
+            pub const fn arity(self) -> usize { match self { $(Fn::$variant => $arity,)* Fn::Cast(_) | Fn::Bits(_) => 1 } }
+            pub const fn typing(self) -> Typing { match self { $(Fn::$variant => Typing::$typing,)* Fn::Cast(_) | Fn::Bits(_) => Typing::Same } }
+            /// The function of this name; `cast_f32`, … for casts, `bits_i32`, … for the bits as another type.
             pub fn from_name(name: &str) -> Option<Fn> {
                 match name {
                     $($name => Some(Fn::$variant),)*
-                    _ => DType::from_name(name.strip_prefix("cast_")?).map(Fn::Cast),
+                    _ => match name.strip_prefix("cast_") {
+                        Some(to) => DType::from_name(to).map(Fn::Cast),
+                        None => DType::from_name(name.strip_prefix("bits_")?).map(Fn::Bits),
+                    },
                 }
             }
         }
@@ -121,6 +126,10 @@ functions! {
     GreaterEqual "greater_equal" 2 Test,
     IsNan "isnan" 1 Test,
     IsInf "isinf" 1 Test,
+    /// Integers: moved up by the second operand's number of bits; 0 when that is not less than all.
+    Shl "shl" 2 Same,
+    /// Integers: moved down, the sign moving in; 0 or −1 when all bits go.
+    Shr "shr" 2 Same,
     /// `select(c, a, b)`: a where c, else b.
     Select "select" 3 Select,
     /// `clamp(x, lo, hi)` = min(max(x, lo), hi).
@@ -311,8 +320,13 @@ impl Pointwise {
             if let Some(other) = values.iter().flatten().find(|t| **t != ty) {
                 return Err(format!("{}: operand types {ty} and {other} differ", step.f.name()));
             }
+            if let Fn::Bits(to) = step.f
+                && to.bits() != ty.bits()
+            {
+                return Err(format!("bits_{to}: an element of {ty} has another number of bits"));
+            }
             types.push(match (step.f, step.f.typing()) {
-                (Fn::Cast(to), _) => to,
+                (Fn::Cast(to) | Fn::Bits(to), _) => to,
                 (_, Typing::Test) => DType::Bool,
                 _ => ty,
             });

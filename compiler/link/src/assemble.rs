@@ -1,10 +1,9 @@
 //! The last step: manifest, code and data in one file, in the order in which a streaming host wants them. Bytes only.
 //!
-//! Order: header, manifest, code sections, data (runtime's, records, weights), names. The weights are copied once, from
-//! the plan into the file.
+//! Order: header, manifest, further variants, code sections, data (runtime's, records, weights), names. The weights are
+//! copied once, from the plan into the file.
 
-use crate::LinkError;
-use crate::Sizes;
+use crate::{Kind, LinkError, Sizes, weights};
 use crate::layout::Layout;
 use crate::runtime::broken;
 use abi::manifest::Manifest;
@@ -14,16 +13,26 @@ use wasmparser::{BinaryReader, Parser, Payload};
 
 const HEADER: &[u8] = b"\0asm\x01\0\0\0";
 
-/// Writes the file around the linked code. The sizes lack those of the kernels.
+/// A further variant: the contents of a custom section.
+pub struct Extra {
+    pub kind: Kind,
+    pub wasm: Vec<u8>,
+}
+
+/// Writes the file around the linked code. The sizes lack those of the kernels. With `stored` = 0 the weights are left
+/// out: they lie elsewhere.
 pub fn assemble(
     sections: &Sections,
+    extras: &[Extra],
     manifest: &Manifest,
     plan: &Plan,
     layout: &Layout,
+    stored: usize,
     records: &[u8],
 ) -> Result<(Vec<u8>, Sizes), LinkError> {
     let manifest = custom_section(abi::MANIFEST_SECTION, &serde_json::to_vec(manifest).map_err(broken)?);
-    let stored = stored_weight_bytes(plan, layout);
+    let extras: Vec<(Kind, Vec<u8>)> = extras.iter().map(|extra| (extra.kind, custom_section(&extra.kind.section(), &extra.wasm))).collect();
+    let extra_bytes: usize = extras.iter().map(|(_, section)| section.len()).sum();
     let segments = [segment_header(layout.steps, records.len()), segment_header(layout.weights_base, stored)];
     let has = [!records.is_empty(), stored > 0];
 
@@ -36,9 +45,12 @@ pub fn assemble(
     let mut head = vec![SectionId::Data as u8];
     payload.encode(&mut head);
 
-    let total = HEADER.len() + manifest.len() + sections.code.len() + head.len() + payload + sections.names.len();
+    let total = HEADER.len() + manifest.len() + extra_bytes + sections.code.len() + head.len() + payload + sections.names.len();
     let mut wasm = Vec::with_capacity(total);
-    for part in [HEADER, &manifest, &sections.code, &head, &count, sections.segments] {
+    for part in [HEADER, &manifest].into_iter().chain(extras.iter().map(|(_, section)| &section[..])) {
+        wasm.extend_from_slice(part);
+    }
+    for part in [&sections.code, &head, &count, sections.segments] {
         wasm.extend_from_slice(part);
     }
     if has[0] {
@@ -47,7 +59,7 @@ pub fn assemble(
     }
     if has[1] {
         wasm.extend_from_slice(&segments[1]);
-        append_weights(&mut wasm, plan, layout, stored);
+        weights::append(&mut wasm, plan, layout, stored);
     }
     wasm.extend_from_slice(&sections.names);
     debug_assert_eq!(wasm.len(), total);
@@ -59,6 +71,7 @@ pub fn assemble(
         weights: stored,
         manifest: manifest.len(),
         names: sections.names.len(),
+        variants: extras.into_iter().map(|(kind, section)| (kind.name().to_string(), section.len())).collect(),
         kernels: Vec::new(),
     };
     Ok((wasm, sizes))
@@ -119,13 +132,21 @@ impl<'a> Sections<'a> {
         Ok(sections)
     }
 
-    /// Size of each of the plan's kernels; 0 for one that is not in the table.
-    pub fn kernel_bytes(&self, layout: &Layout) -> Vec<u32> {
-        let size = |row: &Option<u32>| {
-            let function = *self.table.get((*row)? as usize)?;
-            self.bodies.get(function as usize).copied()
-        };
-        layout.table.iter().map(|row| size(row).unwrap_or(0)).collect()
+    /// Size of each kernel of the plan, or of the relaxed one; 0 for one that is not in the table.
+    pub fn kernel_bytes(&self, layout: &Layout, kind: Kind, kernels: usize) -> Vec<u32> {
+        let mut sizes = vec![0; kernels];
+        for (function, row) in self.table.iter().zip(&layout.table.rows) {
+            sizes[row[usize::from(kind.relaxed())].0] = self.bodies.get(*function as usize).copied().unwrap_or(0);
+        }
+        sizes
+    }
+
+    /// The linked code as a module of its own, which has no data.
+    pub fn into_module(self) -> Result<Vec<u8>, LinkError> {
+        if self.segment_count != 0 {
+            return Err(LinkError::Runtime("a variant with data of its own".into()));
+        }
+        Ok([HEADER, &self.code, &self.names].concat())
     }
 }
 
@@ -150,25 +171,4 @@ fn segment_header(address: u32, bytes: usize) -> Vec<u8> {
     ConstExpr::i32_const(address as i32).encode(&mut header);
     bytes.encode(&mut header);
     header
-}
-
-/// Weights are stored up to their last byte that is not zero: memory starts as zeros.
-fn stored_weight_bytes(plan: &Plan, layout: &Layout) -> usize {
-    let ends = plan.weights.iter().zip(&layout.weight_offsets).rev().filter_map(|(weight, offset)| {
-        let last = weight.bytes.iter().rposition(|byte| *byte != 0)?;
-        Some(*offset as usize + last + 1)
-    });
-    ends.into_iter().next().unwrap_or(0)
-}
-
-fn append_weights(wasm: &mut Vec<u8>, plan: &Plan, layout: &Layout, stored: usize) {
-    let start = wasm.len();
-    for (weight, offset) in plan.weights.iter().zip(&layout.weight_offsets) {
-        let offset = *offset as usize;
-        if offset >= stored {
-            break;
-        }
-        wasm.resize(start + offset, 0);
-        wasm.extend_from_slice(&weight.bytes[..weight.bytes.len().min(stored - offset)]);
-    }
 }

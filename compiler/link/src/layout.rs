@@ -7,7 +7,8 @@
 
 use crate::{LinkError, MAX_MEMORY_BYTES, MAX_WEIGHT_BYTES};
 use abi::{ARG_BYTES, StepRecord};
-use lower::plan::{Arg, Plan};
+use lower::plan::{Arg, KernelId, Plan, Step};
+use std::collections::HashMap;
 
 /// A cache line.
 const LINE: u64 = 64;
@@ -32,13 +33,38 @@ pub struct Layout {
     pub heap_base: u32,
     pub initial_pages: u32,
     pub maximum_pages: u32,
-    /// Number in the module's table of each kernel; `None` for a kernel that no step calls.
-    pub table: Vec<Option<u32>>,
+    /// The table of kernels, the same in all variants.
+    pub table: Table,
+}
+
+/// Numbers for kernels in the order of their first use. Variants of a plan differ in their kernels, and so in which of
+/// them are equal: a number stands for one kernel of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Row of each step.
+    pub of_step: Vec<u32>,
+    /// Kernel of each row: of the plan, and of the relaxed plan.
+    pub rows: Vec<[KernelId; 2]>,
+}
+
+impl Table {
+    fn new(plan: &Plan, relaxed: &Plan) -> Table {
+        let mut table = Table { of_step: vec![], rows: vec![] };
+        let mut row_of = HashMap::new();
+        for (step, other) in plan.steps.iter().zip(&relaxed.steps) {
+            let kernels = [step.kernel, other.kernel];
+            table.of_step.push(*row_of.entry(kernels).or_insert_with(|| {
+                table.rows.push(kernels);
+                table.rows.len() as u32 - 1
+            }));
+        }
+        table
+    }
 }
 
 impl Layout {
     /// Places everything above the runtime's own memory, which ends at `runtime_end`.
-    pub fn new(plan: &Plan, runtime_end: u32, pool_mb: u32) -> Result<Layout, LinkError> {
+    pub fn new(plan: &Plan, relaxed: &Plan, runtime_end: u32, pool_mb: u32) -> Result<Layout, LinkError> {
         let steps = u64::from(runtime_end).next_multiple_of(RECORD_ALIGN);
         let args: usize = plan.steps.iter().map(|step| step.args.len()).sum();
         let records = plan.steps.len() as u64 * u64::from(StepRecord::BYTES) + args as u64 * u64::from(ARG_BYTES);
@@ -75,7 +101,7 @@ impl Layout {
             heap_base: heap_base as u32,
             initial_pages: heap_base.div_ceil(PAGE) as u32,
             maximum_pages: maximum.div_ceil(PAGE) as u32,
-            table: table(plan),
+            table: Table::new(plan, relaxed),
         })
     }
 
@@ -88,17 +114,14 @@ impl Layout {
     }
 }
 
-/// Numbers the kernels in the order of their first use.
-fn table(plan: &Plan) -> Vec<Option<u32>> {
-    let mut table = vec![None; plan.kernels.len()];
-    let mut next = 0;
-    for step in &plan.steps {
-        table[step.kernel.0].get_or_insert_with(|| {
-            next += 1;
-            next - 1
-        });
-    }
-    table
+/// Estimated nanoseconds on one thread below which a step is not shared. Sharing costs about 1 µs while the workers
+/// spin and 50 µs when they must be woken; a step of 20 µs gains at least half of what two threads could.
+const WORTH_SHARING_NS: u64 = 20_000;
+
+/// 1 if the step has several tasks, in any order, and enough to do: 25 multiply-accumulates or 20 bytes take about a nanosecond.
+fn parallel(plan: &Plan, step: &Step) -> u32 {
+    let bytes: u64 = step.reads.iter().chain(&step.writes).map(|id| u64::from(plan.buffers[id.0].bytes)).sum();
+    u32::from(step.tasks > 1 && !step.sequential && (step.macs / 25).max(bytes / 20) >= WORTH_SHARING_NS)
 }
 
 /// The step records, then the argument records, as they lie at [`Layout::steps`].
@@ -106,10 +129,10 @@ pub fn records(plan: &Plan, layout: &Layout) -> Vec<u8> {
     let mut steps = Vec::new();
     let mut args = Vec::new();
     let first_args = layout.steps + layout.step_count * StepRecord::BYTES;
-    for step in &plan.steps {
-        let kernel = layout.table[step.kernel.0].expect("a kernel that a step calls is in the table");
-        let record = StepRecord { kernel, args: first_args + args.len() as u32, tasks: step.tasks };
-        for word in [record.kernel, record.args, record.tasks] {
+    for (step, kernel) in plan.steps.iter().zip(&layout.table.of_step) {
+        let args_at = first_args + args.len() as u32;
+        let record = StepRecord { kernel: *kernel, args: args_at, tasks: step.tasks, parallel: parallel(plan, step) };
+        for word in [record.kernel, record.args, record.tasks, record.parallel] {
             steps.extend(word.to_le_bytes());
         }
         for arg in &step.args {

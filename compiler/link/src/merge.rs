@@ -4,6 +4,7 @@
 //! runtime's imports are replaced by generated functions. The garbage collector (walrus) is named in this file alone.
 
 use crate::LinkError;
+use crate::Kind;
 use crate::functions::{Functions, Generated, KERNEL_PARAMS, arena_base_global, kernel_table, kernel_type};
 use crate::layout::Layout;
 use crate::runtime::Runtime;
@@ -11,15 +12,16 @@ use std::convert::Infallible;
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataSection, ElementSection, Elements, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType,
-    MemorySection, MemoryType, Module, NameMap, NameSection, RefType, TableSection, TableType, TypeSection, ValType,
+    ImportSection, MemorySection, MemoryType, Module, NameMap, NameSection, RefType, TableSection, TableType, TypeSection, ValType,
 };
 use wasmparser::{ExternalKind, Parser, Payload};
 
 /// The linked code: a module without weights, records and manifest.
-pub fn merge(runtime: &Runtime, functions: &Functions, layout: &Layout, debug_names: bool) -> Result<Vec<u8>, LinkError> {
+pub fn merge(kind: Kind, import_memory: bool, runtime: &Runtime, functions: &Functions, layout: &Layout, debug_names: bool) -> Result<Vec<u8>, LinkError> {
     let mut parts = Parts::default();
     parts.append_runtime(runtime).map_err(|error| LinkError::Runtime(describe(&error)))?;
-    parts.append_generated(runtime, functions, layout);
+    parts.append_memory(kind, import_memory, layout);
+    parts.append_generated(kind, runtime, functions, layout);
     collect_garbage(&parts.finish(), debug_names)
 }
 
@@ -40,6 +42,7 @@ fn collect_garbage(wasm: &[u8], debug_names: bool) -> Result<Vec<u8>, LinkError>
 #[derive(Default)]
 struct Parts {
     types: TypeSection,
+    imports: ImportSection,
     functions: FunctionSection,
     tables: TableSection,
     memories: MemorySection,
@@ -85,14 +88,23 @@ impl Parts {
         Ok(())
     }
 
-    fn append_generated(&mut self, runtime: &Runtime, functions: &Functions, layout: &Layout) {
-        self.memories.memory(MemoryType {
+    /// The one memory: of the module itself, or of the host, which all variants of a file describe alike.
+    fn append_memory(&mut self, kind: Kind, import: bool, layout: &Layout) {
+        let memory = MemoryType {
             minimum: layout.initial_pages.into(),
             maximum: Some(layout.maximum_pages.into()),
             memory64: false,
-            shared: false,
+            shared: kind.threads(),
             page_size_log2: None,
-        });
+        };
+        if import {
+            self.imports.import(abi::MEMORY_MODULE, abi::MEMORY, memory);
+        } else {
+            self.memories.memory(memory);
+        }
+    }
+
+    fn append_generated(&mut self, kind: Kind, runtime: &Runtime, functions: &Functions, layout: &Layout) {
         self.globals
             .global(GlobalType { val_type: ValType::I32, mutable: true, shared: false }, &ConstExpr::i32_const(layout.arena_base as i32));
         self.exports.export(abi::ARENA_BASE, ExportKind::Global, arena_base_global(runtime));
@@ -108,12 +120,7 @@ impl Parts {
             self.add_function(function, kernel_type(runtime), first_kernel + kernel as u32);
         }
 
-        let mut rows: Vec<(u32, u32)> = Vec::new();
-        for (kernel, row) in layout.table.iter().enumerate() {
-            rows.extend(row.map(|row| (row, first_kernel + kernel as u32)));
-        }
-        rows.sort_unstable();
-        let rows: Vec<u32> = rows.into_iter().map(|(_, function)| function).collect();
+        let rows: Vec<u32> = layout.table.rows.iter().map(|kernels| first_kernel + kernels[usize::from(kind.relaxed())].0 as u32).collect();
         let size = rows.len() as u64;
         self.tables.table(TableType { element_type: RefType::FUNCREF, table64: false, minimum: size, maximum: Some(size), shared: false });
         let table = kernel_table(runtime);
@@ -136,7 +143,7 @@ impl Parts {
         let mut names = NameSection::new();
         names.functions(&self.names);
         let mut module = Module::new();
-        module.section(&self.types).section(&self.functions).section(&self.tables).section(&self.memories);
+        module.section(&self.types).section(&self.imports).section(&self.functions).section(&self.tables).section(&self.memories);
         module.section(&self.globals).section(&self.exports).section(&self.elements).section(&self.code);
         module.section(&self.data).section(&names);
         module.finish()
@@ -144,7 +151,7 @@ impl Parts {
 }
 
 fn is_export(name: &str) -> bool {
-    abi::EXPORTS.iter().any(|f| f.name == name)
+    abi::EXPORTS.iter().chain(abi::THREAD_EXPORTS).any(|f| f.name == name)
 }
 
 /// Rewrites the runtime's function indices: its imports become generated functions, its own move to the front.

@@ -53,11 +53,14 @@ fn parse(json: &[u8]) -> Result<Manifest, ManifestError> {
 /// As [`read_manifest`].
 pub fn read_sizes(bytes: &[u8]) -> Result<Sizes, ManifestError> {
     let manifest = read_manifest(bytes)?;
-    let mut sizes = Sizes { total: bytes.len(), code: HEADER, data: 0, weights: 0, manifest: 0, names: 0, kernels: Vec::new() };
+    let mut sizes = Sizes { total: bytes.len(), code: HEADER, data: 0, weights: 0, manifest: 0, names: 0, variants: Vec::new(), kernels: Vec::new() };
     for section in sections(bytes)? {
         let size = section.range.len();
         match (section.id, section.name) {
             (CUSTOM, abi::MANIFEST_SECTION) => sizes.manifest += size,
+            (CUSTOM, name) if name.starts_with(abi::VARIANT_SECTION) => {
+                sizes.variants.push((name[abi::VARIANT_SECTION.len()..].to_string(), size));
+            }
             (CUSTOM, _) => sizes.names += size,
             (DATA, _) => {
                 let stored = weight_bytes(&section, &manifest)?;
@@ -78,26 +81,75 @@ pub fn read_sizes(bytes: &[u8]) -> Result<Sizes, ManifestError> {
 
 /// Bytes of the segments that lie in the weights.
 fn weight_bytes(section: &Section, manifest: &Manifest) -> Result<usize, ManifestError> {
-    let start = section.range.start as u64;
     let weights = u64::from(manifest.memory.weights_base);
     let weights = weights..weights + u64::from(manifest.memory.weights_bytes);
-    let mut bytes = 0;
+    let inside = segments(section)?.into_iter().filter(|segment| weights.contains(&u64::from(segment.address)));
+    Ok(inside.map(|segment| segment.bytes.len()).sum())
+}
+
+/// A file as the host of a variant needs it.
+#[derive(Debug)]
+pub struct Image<'a> {
+    pub manifest: Manifest,
+    /// What the host writes into the memory, once.
+    pub data: Vec<DataSegment<'a>>,
+    sections: Vec<Section<'a>>,
+    /// The file up to its data: the module of its own kind.
+    own: &'a [u8],
+}
+
+/// Bytes and where they go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataSegment<'a> {
+    pub address: u32,
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Image<'a> {
+    /// The module of a variant, without data.
+    pub fn variant(&self, name: &str) -> Option<&'a [u8]> {
+        if name == self.manifest.variant {
+            return Some(self.own);
+        }
+        let variant = self.manifest.variants.iter().find(|variant| variant.name == name)?;
+        let section = self.sections.iter().find(|section| section.id == CUSTOM && section.name == variant.section)?;
+        (section.contents.len() == variant.bytes as usize).then_some(section.contents)
+    }
+}
+
+/// The parts of a module.
+///
+/// # Errors
+/// As [`read_manifest`].
+pub fn read_image(bytes: &[u8]) -> Result<Image<'_>, ManifestError> {
+    let manifest = read_manifest(bytes)?;
+    let sections = sections(bytes)?;
+    let data = sections.iter().find(|section| section.id == DATA);
+    let own = &bytes[..data.map_or(bytes.len(), |data| data.range.start)];
+    let data = data.map_or(Ok(Vec::new()), segments)?;
+    Ok(Image { manifest, data, sections, own })
+}
+
+/// The active segments of a data section.
+fn segments<'a>(section: &Section<'a>) -> Result<Vec<DataSegment<'a>>, ManifestError> {
+    let start = section.range.start as u64;
+    let mut segments = Vec::new();
     for segment in DataSectionReader::new(BinaryReader::new(section.contents, start)).map_err(|error| damaged(start, &error))? {
         let segment = segment.map_err(|error| damaged(start, &error))?;
         if let DataKind::Active { offset_expr, .. } = segment.kind
             && let Ok(Operator::I32Const { value }) = offset_expr.get_operators_reader().read()
-            && weights.contains(&u64::from(value as u32))
         {
-            bytes += segment.data.len();
+            segments.push(DataSegment { address: value as u32, bytes: segment.data });
         }
     }
-    Ok(bytes)
+    Ok(segments)
 }
 
 const HEADER: usize = 8;
 const CUSTOM: u8 = 0;
 const DATA: u8 = 11;
 
+#[derive(Debug)]
 struct Section<'a> {
     id: u8,
     /// Of a custom section.

@@ -59,11 +59,11 @@ fn sections_come_in_streaming_order() {
     expect![[r#"
         custom wasm-torch.manifest
         6 types
-        12 functions
+        15 functions
         1 table
         1 memory
         2 global
-        exports memory alloc free init pool_stats run status arena_base
+        exports memory alloc free init pool_limit pool_reserve pool_stats run status stop_flag arena_base
         1 element segment
         code
         2 data segments
@@ -93,7 +93,7 @@ fn sizes_add_up() {
     assert_eq!(sizes.total, sizes.code + sizes.data + sizes.weights + sizes.manifest + sizes.names);
     assert_eq!(sizes.weights, 384 + 32 * 4, "the zeros at the end of b are not stored");
     assert_eq!(sizes.names, 0);
-    assert!(sizes.code < 2500, "runtime and two kernels: {}", sizes.code);
+    assert!(sizes.code < 3500, "runtime and two kernels: {}", sizes.code);
 }
 
 #[test]

@@ -101,6 +101,33 @@ fn what_is_no_block_is_not_freed() {
 }
 
 #[test]
+fn reserved_blocks_are_hits() {
+    let (mut memory, mut pools) = (Bytes::new(1 << 20), Pools::new(BASE));
+    assert_eq!(pools.reserve(&mut memory, 100, 4), 4);
+    assert_eq!((pools.stats.used_bytes, pools.stats.reserved_bytes), (0, 4 * (128 + 16)));
+    let blocks: Vec<u32> = (0..5).map(|_| pools.alloc(&mut memory, 128)).collect();
+    assert!(blocks.iter().all(|block| *block != 0));
+    assert_eq!((pools.stats.hits, pools.stats.misses), (4, 1));
+    assert_eq!(pools.reserve(&mut memory, 512 << 10, 4), 1, "as many as there is memory for");
+    assert_eq!(pools.reserve(&mut memory, u32::MAX, 1), 0);
+}
+
+#[test]
+fn a_limit_holds_until_it_is_lifted() {
+    let (mut memory, mut pools) = (Bytes::new(1 << 20), Pools::new(BASE));
+    pools.stats.limit_bytes = 3000;
+    let first = pools.alloc(&mut memory, 1024);
+    assert_ne!(first, 0);
+    assert_ne!(pools.alloc(&mut memory, 1024), 0);
+    assert_eq!(pools.alloc(&mut memory, 1024), 0, "three blocks and their headers are more than 3000 bytes");
+    assert_eq!(pools.stats.refused, 1);
+    pools.free(&mut memory, first);
+    assert_eq!(pools.alloc(&mut memory, 1024), first, "reuse takes no memory");
+    pools.stats.limit_bytes = 0;
+    assert_ne!(pools.alloc(&mut memory, 1024), 0);
+}
+
+#[test]
 fn pools_that_were_not_prepared_refuse() {
     let mut memory = Bytes::new(1 << 20);
     let mut pools = Pools::EMPTY;

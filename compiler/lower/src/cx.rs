@@ -17,11 +17,17 @@ pub struct Options {
     pub relaxed: bool,
     /// Kernel calls are split so that one call does about this many multiply-accumulates.
     pub macs_per_task: u64,
+    /// Register tile of every contraction (rows, vectors of four columns) instead of the predicted best: for sweeps.
+    pub tile: Option<(usize, usize)>,
+    /// Compute 3x3 convolutions by minimal filtering where it pays: faster, with other rounding.
+    pub winograd: bool,
+    /// Bytes that transformed weights may take; `None`: no limit.
+    pub winograd_budget: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { relaxed: false, macs_per_task: 1 << 20 }
+        Options { relaxed: false, macs_per_task: 1 << 20, tile: None, winograd: false, winograd_budget: None }
     }
 }
 
@@ -31,10 +37,15 @@ pub struct NodeCx<'a> {
     pub inputs: Vec<View>,
     /// The constant behind each input that is one. Their views are made on demand by [`NodeCx::input`].
     pub constants: Vec<Option<Arc<Tensor>>>,
+    /// The first output.
     pub output: View,
+    /// All outputs; algorithms with one output write `output`.
+    pub outputs: Vec<View>,
     pub origin: &'a [Arc<str>],
     /// What error messages call the node.
     pub name: String,
+    /// A convolution that is computed by minimal filtering.
+    pub winograd: bool,
 }
 
 /// Everything planned so far.
@@ -57,8 +68,15 @@ impl Cx {
     /// A buffer of the arena, to be placed later.
     pub fn buffer(&mut self, name: &str, bytes: usize) -> BufferId {
         let bytes = u32::try_from(bytes.max(1)).expect("checked against the memory's limit before");
-        self.buffers.push(Buffer { name: name.into(), bytes, align: ALIGN, live: 0..0, offset: 0 });
+        self.buffers.push(Buffer { name: name.into(), bytes, align: ALIGN, live: 0..0, offset: 0, persistent: false });
         BufferId(self.buffers.len() - 1)
+    }
+
+    /// Bytes that start as zeros and keep their contents between runs.
+    pub fn persistent(&mut self, name: &str, bytes: usize) -> View {
+        let id = self.buffer(name, bytes);
+        self.buffers[id.0].persistent = true;
+        View::dense(Source::Buffer(id), DType::F32, &[bytes / 4])
     }
 
     /// A dense temporary tensor of the arena.
@@ -114,7 +132,13 @@ impl Cx {
         }
         let kernel = self.kernel(kernel);
         let origin = origin.iter().map(ToString::to_string).collect();
-        self.steps.push(Step { kernel, args, tasks, origin, macs, reads, writes });
+        self.steps.push(Step { kernel, args, tasks, sequential: false, origin, macs, reads, writes });
+    }
+
+    /// [`Cx::step`] whose tasks need each other's results, in order.
+    pub fn sequential_step(&mut self, kernel: Kernel, args: Vec<Arg>, tasks: u32, macs: u64, origin: &[Arc<str>], writes: &[&View]) {
+        self.step(kernel, args, tasks, macs, origin, writes, &[]);
+        self.steps.last_mut().expect("added above").sequential = true;
     }
 }
 

@@ -6,7 +6,7 @@ use crate::plan::{Plan, Port};
 use crate::view::{Source, View};
 use crate::{LowerError, memory, write};
 use ir::{Algorithm, Def, Graph, Node, NodeId, ValueId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Largest arena or weights in bytes.
 const LIMIT: u64 = 1 << 31;
@@ -16,8 +16,9 @@ pub fn lower(graph: &Graph, options: &Options) -> Result<Plan, Vec<LowerError>> 
     let order = graph.order();
     free_sizes(graph, &order)?;
     let algorithms: HashMap<NodeId, Algorithm> = order.iter().map(|id| (*id, algorithm(graph, graph.node(*id)))).collect();
-    let halos = layout::halos(graph, &order, &algorithms);
-    let mut state = State { graph, cx: Cx::new(options.clone()), views: HashMap::new(), last_use: last_uses(graph, &order), halos };
+    let winograd = write::contract::winograd_nodes(graph, &order, &algorithms, options);
+    let halos = layout::halos(graph, &order, &algorithms, &winograd);
+    let mut state = State { graph, cx: Cx::new(options.clone()), views: HashMap::new(), last_use: last_uses(graph, &order), halos, winograd };
     for id in &graph.inputs {
         let value = graph.value(*id);
         let view = state.cx.temporary(&value.name, value.ty.dtype, &shape(graph, *id));
@@ -87,6 +88,7 @@ struct State<'g> {
     views: HashMap<ValueId, View>,
     last_use: HashMap<ValueId, usize>,
     halos: Halos,
+    winograd: HashSet<NodeId>,
 }
 
 impl State<'_> {
@@ -105,7 +107,7 @@ impl State<'_> {
             };
             inputs.push(view);
         }
-        let mut nx = NodeCx { inputs, constants, output: View::dense(Source::Weight(crate::plan::WeightId(usize::MAX)), graph.ty(output).dtype, &shape(graph, output)), origin: &node.origin, name: layer_name(node) };
+        let mut nx = NodeCx { inputs, constants, output: View::dense(Source::Weight(crate::plan::WeightId(usize::MAX)), graph.ty(output).dtype, &shape(graph, output)), outputs: vec![], origin: &node.origin, name: layer_name(node), winograd: self.winograd.contains(&id) };
         if let Algorithm::View = algorithm {
             let input = nx.input(&mut self.cx, 0);
             let mut view = View::dense(input.source, input.dtype, &nx.output.shape);
@@ -117,9 +119,18 @@ impl State<'_> {
             self.views.insert(output, view);
             return Ok(());
         }
+        // A check at run time, whose output is its first input.
+        if let Algorithm::Routine(routine) = algorithm
+            && routine.passes
+        {
+            let view = nx.input(&mut self.cx, 0);
+            write::routine::write(&mut self.cx, &nx, routine)?;
+            self.views.insert(output, view);
+            return Ok(());
+        }
         // Padded accesses need a margin around their operand: in place where the producer made one, else in a copy.
         for access in layout::padded_accesses(algorithm) {
-            let fits = layout::has_margin(&self.halos, graph, node.inputs[access.operand], access, algorithm);
+            let fits = layout::has_margin(&self.halos, graph, node.inputs[access.operand], access, algorithm, nx.winograd);
             if !fits {
                 let input = nx.input(&mut self.cx, access.operand);
                 nx.inputs[access.operand] = layout::padded_copy(&mut self.cx, &input, access, algorithm, &nx)?;
@@ -133,8 +144,12 @@ impl State<'_> {
             Some(i) => View { dtype: nx.output.dtype, ..nx.inputs[i].clone() },
             None => layout::output_view(&mut self.cx, graph, output, self.halos.get(&output), nx.origin)?,
         };
+        nx.outputs.push(nx.output.clone());
+        for value in &node.outputs[1..] {
+            nx.outputs.push(layout::output_view(&mut self.cx, graph, *value, self.halos.get(value), nx.origin)?);
+        }
         write::write(&mut self.cx, &nx, algorithm)?;
-        self.views.insert(output, nx.output);
+        self.views.extend(node.outputs.iter().copied().zip(nx.outputs));
         Ok(())
     }
 

@@ -10,11 +10,12 @@ use kernel::{
 };
 
 pub mod half;
+pub mod narrow;
 
 /// Four elements.
 #[derive(Debug, Clone)]
 pub enum Lanes {
-    /// f32, f16, bf16.
+    /// f32, f16, bf16, and the floats of a byte.
     F32(E<F32x4>),
     /// i8…i32, u8…u32: widened with their own sign.
     I32(E<I32x4>),
@@ -131,9 +132,13 @@ pub fn load(k: &mut K, dtype: DType, addr: impl Into<E<I32>>, offset: u32, patte
             Lanes::F32(half::from_f16(k, bits))
         }
         DType::BF16 => Lanes::F32(half::from_bf16(halves(k, addr, offset, pattern, n, false))),
-        DType::I8 => Lanes::I32(i32x4_extend_low_i16x8_s(i16x8_extend_low_i8x16_s(bytes(k, addr, offset, pattern, n).cast()))),
-        DType::U8 => Lanes::I32(widened_bytes(k, addr, offset, pattern, n)),
+        DType::I8 | DType::I4 | DType::I2 => Lanes::I32(i32x4_extend_low_i16x8_s(i16x8_extend_low_i8x16_s(bytes(k, addr, offset, pattern, n).cast()))),
+        DType::U8 | DType::U4 | DType::U2 => Lanes::I32(widened_bytes(k, addr, offset, pattern, n)),
         DType::Bool => Lanes::Mask(i32x4_ne(widened_bytes(k, addr, offset, pattern, n), zero::<I32x4>())),
+        DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ | DType::F4E2M1 | DType::F8E8M0 => {
+            let codes = widened_bytes(k, addr, offset, pattern, n);
+            Lanes::F32(narrow::decode(k, dtype, codes))
+        }
     }
 }
 
@@ -223,6 +228,7 @@ pub fn store(k: &mut K, dtype: DType, addr: impl Into<E<I32>>, offset: u32, patt
         (Lanes::F64(v), _) => return store_pair(k, addr, offset, pattern, n, v.map(E::cast)),
         (Lanes::F32(v), DType::F16) => half::to_f16(k, v),
         (Lanes::F32(v), DType::BF16) => half::to_bf16(k, v),
+        (Lanes::F32(v), dtype) if dtype.is_narrow_float() => narrow::encode(k, dtype, v),
         (Lanes::F32(v), _) => v.cast(),
         (Lanes::I32(v), _) => v,
         (Lanes::Mask(v), _) => v & k.constant_i32x4(1),

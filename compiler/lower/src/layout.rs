@@ -4,11 +4,11 @@
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
 use crate::view::{Source, View, linear, reach};
-use crate::write::{fill, shuffle};
+use crate::write::{contract, fill, shuffle};
 use ir::algorithm::Access;
 use ir::pointwise::Literal;
 use ir::{Algorithm, Dim, Graph, Node, NodeId, ValueId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Elements before and after each dimension, and what they hold.
@@ -32,11 +32,13 @@ pub fn padded_accesses(algorithm: &Algorithm) -> Vec<&Access> {
     accesses.into_iter().filter(|a| a.pad.is_some()).collect()
 }
 
-fn axes(algorithm: &Algorithm) -> &[Dim] {
+/// The axes over which an operand is reached: minimal filtering reads whole tiles.
+fn axes(algorithm: &Algorithm, winograd: bool) -> Vec<Dim> {
     match algorithm {
-        Algorithm::Contract(c) => &c.axes,
-        Algorithm::Window(w) => &w.axes,
-        _ => &[],
+        Algorithm::Contract(c) if winograd => contract::winograd::rounded_axes(c),
+        Algorithm::Contract(c) => c.axes.clone(),
+        Algorithm::Window(w) => w.axes.clone(),
+        _ => vec![],
     }
 }
 
@@ -49,16 +51,21 @@ fn margin(access: &Access, shape: &[usize], axes: &[Dim]) -> Option<Halo> {
 
 /// Chooses the values whose producer keeps a halo: computed by a node that can write with gaps, only used by nodes that
 /// can read with gaps, not a model output, and all padded uses agree on the value.
-pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algorithm>) -> Halos {
+pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algorithm>, winograd: &HashSet<NodeId>) -> Halos {
     let mut wanted: HashMap<ValueId, Option<Halo>> = HashMap::new();
     for output in &graph.outputs {
         wanted.insert(output.value, None);
     }
     for id in order {
         let node = graph.node(*id);
-        if let Algorithm::View = algorithms[id] {
-            wanted.insert(node.inputs[0], None);
-            wanted.insert(node.outputs[0], None);
+        match algorithms[id] {
+            Algorithm::View => {
+                wanted.insert(node.inputs[0], None);
+                wanted.insert(node.outputs[0], None);
+            }
+            // Routines read and write dense tensors.
+            Algorithm::Routine(_) => wanted.extend(node.inputs.iter().chain(&node.outputs).map(|v| (*v, None))),
+            _ => {}
         }
     }
     for id in order {
@@ -66,7 +73,7 @@ pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algor
         for access in padded_accesses(algorithm) {
             let value = graph.node(*id).inputs[access.operand];
             let shape = graph.ty(value).const_shape().expect("sizes are bound");
-            let Some(need) = margin(access, &shape, axes(algorithm)) else { continue };
+            let Some(need) = margin(access, &shape, &axes(algorithm, winograd.contains(id))) else { continue };
             let entry = wanted.entry(value).or_insert_with(|| Some(Halo { before: vec![0; shape.len()], after: vec![0; shape.len()], value: need.value }));
             if let Some(halo) = entry
                 && halo.value == need.value
@@ -81,9 +88,9 @@ pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algor
 }
 
 /// True when the operand of a padded access has a wide enough margin, or needs none.
-pub fn has_margin(halos: &Halos, graph: &Graph, value: ValueId, access: &Access, algorithm: &Algorithm) -> bool {
+pub fn has_margin(halos: &Halos, graph: &Graph, value: ValueId, access: &Access, algorithm: &Algorithm, winograd: bool) -> bool {
     let shape = graph.ty(value).const_shape().expect("sizes are bound");
-    let Some(need) = margin(access, &shape, axes(algorithm)) else { return true };
+    let Some(need) = margin(access, &shape, &axes(algorithm, winograd)) else { return true };
     halos.get(&value).is_some_and(|have| have.value == need.value && covers(&have.before, &need.before) && covers(&have.after, &need.after))
 }
 
@@ -103,7 +110,7 @@ fn with_halo(cx: &mut Cx, name: &str, dtype: ir::DType, shape: &[usize], halo: &
 
 /// A copy of `input` with the margin that an access needs.
 pub fn padded_copy(cx: &mut Cx, input: &View, access: &Access, algorithm: &Algorithm, nx: &NodeCx) -> Result<View, LowerError> {
-    let halo = margin(access, &input.shape, axes(algorithm)).expect("the access needs a margin");
+    let halo = margin(access, &input.shape, &axes(algorithm, nx.winograd)).expect("the access needs a margin");
     let view = with_halo(cx, &format!("{} padded", nx.name), input.dtype, &input.shape, &halo, nx.origin)?;
     shuffle::copy(cx, input, &view, nx.origin)?;
     Ok(view)

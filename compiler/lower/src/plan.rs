@@ -43,6 +43,9 @@ pub struct Step {
     pub args: Vec<Arg>,
     /// Row blocks: the kernel is called with task = 0..tasks.
     pub tasks: u32,
+    /// The tasks run one after the other, in order, on one thread: each needs what the one before wrote (time steps). A
+    /// host that shares steps among threads leaves such a step whole: its record says `parallel: 0`.
+    pub sequential: bool,
     /// Layer names, as PyTorch named them.
     pub origin: Vec<String>,
     /// Multiply-accumulate operations.
@@ -73,6 +76,8 @@ pub struct Buffer {
     pub live: Range<usize>,
     /// Byte offset in the arena.
     pub offset: u32,
+    /// Keeps its contents between runs: starts as zeros, shares its bytes with nothing.
+    pub persistent: bool,
 }
 
 /// Constant bytes, in the order in which the kernels read them.

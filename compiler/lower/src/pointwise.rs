@@ -115,7 +115,7 @@ pub fn splat(k: &mut K, dtype: DType, literal: Literal) -> Lanes {
             let x = k.constant_f64(literal.to_f64()).get();
             Lanes::F64([x.clone(), x])
         }
-        DType::F32 | DType::F16 | DType::BF16 => {
+        dtype if dtype.is_float() => {
             let rounded = for_dtype!(dtype, T => element::<T>(literal).to_f64());
             Lanes::F32(k.constant(rounded as f32).get())
         }
@@ -181,17 +181,18 @@ fn apply_step(k: &mut K, step: &Step, dtype: DType, args: &[Option<Lanes>], valu
 
 /// True for functions of one or a few instructions.
 pub fn is_cheap(f: Fn) -> bool {
-    matches!(f, Fn::Cast(_) | Fn::Select | Fn::And | Fn::Or | Fn::Xor | Fn::Not) || f.typing() == Typing::Test || float::BASIC.contains(&f)
+    matches!(f, Fn::Cast(_) | Fn::Bits(_) | Fn::Select | Fn::And | Fn::Or | Fn::Xor | Fn::Not) || f.typing() == Typing::Test || float::BASIC.contains(&f)
 }
 
 /// Whether the function exists in kernels for operands of a type.
 fn has(f: Fn, dtype: DType) -> bool {
-    if matches!(f, Fn::Cast(_) | Fn::Select | Fn::Equal) || f.typing() == Typing::Test {
+    if matches!(f, Fn::Cast(_) | Fn::Bits(_) | Fn::Select | Fn::Equal) || f.typing() == Typing::Test {
         return true;
     }
     match dtype {
-        DType::F32 | DType::F16 | DType::BF16 => !matches!(f, Fn::And | Fn::Or | Fn::Xor | Fn::Not),
+        DType::F32 | DType::F16 | DType::BF16 => !matches!(f, Fn::And | Fn::Or | Fn::Xor | Fn::Not | Fn::Shl | Fn::Shr),
         DType::F64 => float::BASIC.contains(&f),
+        dtype if dtype.is_narrow_float() => false,
         DType::Bool => mask::HAS.contains(&f),
         _ => int::HAS.contains(&f),
     }
@@ -201,6 +202,9 @@ fn has(f: Fn, dtype: DType) -> bool {
 fn apply(k: &mut K, f: Fn, dtype: DType, mut x: Vec<Lanes>, literals: &[Option<Literal>]) -> Lanes {
     if let Fn::Cast(to) = f {
         return cast::cast(k, dtype, to, x.remove(0));
+    }
+    if let Fn::Bits(to) = f {
+        return cast::reinterpret(k, dtype, to, x.remove(0));
     }
     if f == Fn::Select {
         let Lanes::Mask(test) = x.remove(0) else { panic!("select needs a bool first operand") };

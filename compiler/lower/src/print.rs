@@ -83,14 +83,14 @@ mod tests {
         let mut k = K::new("scale_f32_n4");
         let (_x, _w, _y, _n) = (k.arena("x"), k.weights("w"), k.arena("y"), k.scalar("n"));
         let port = |name: &str, buffer| Port { name: name.into(), dtype: "f32".into(), shape: vec![1, 4], buffer, offset: 0, bytes: 16 };
-        let buffer = |name: &str, live, offset| Buffer { name: name.into(), bytes: 16, align: 64, live, offset };
+        let buffer = |name: &str, live, offset| Buffer { name: name.into(), bytes: 16, align: 64, live, offset, persistent: false };
         let args = vec![Arg::Buffer(BufferId(0), 0), Arg::Weight(WeightId(0), 4), Arg::Buffer(BufferId(1), 0), Arg::Scalar(-1)];
         let origin = vec!["net.scale".to_string(), "net.relu".to_string()];
         let (reads, writes) = (vec![BufferId(0)], vec![BufferId(1)]);
         let plan = Plan {
             model: "net".into(),
             kernels: vec![k.finish()],
-            steps: vec![Step { kernel: KernelId(0), args, tasks: 2, origin: origin.clone(), macs: 4, reads, writes }],
+            steps: vec![Step { kernel: KernelId(0), args, tasks: 2, sequential: false, origin: origin.clone(), macs: 4, reads, writes }],
             buffers: vec![buffer("x", 0..1, 0), buffer("scaled", 0..1, 64)],
             weights: vec![Weight { name: "net.scale.weight".into(), bytes: vec![0; 20], align: 64, origin }],
             inputs: vec![port("x", BufferId(0))],

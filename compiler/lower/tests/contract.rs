@@ -161,3 +161,30 @@ fn relaxed_products_stay_close() {
         check_with(&graph, &inputs, TOLERANCE, &lower::Options { relaxed: true, ..Default::default() });
     }
 }
+
+/// Minimal filtering: every size of image around whole tiles, channel tails, epilogues, margins shared with other users.
+#[test]
+fn minimal_filtering() {
+    let mut rng = Rng(5);
+    let mut used = 0;
+    for i in 0..60 {
+        let (c, m) = (rng.range(9, 40), rng.range(9, 40));
+        let pads: Vec<i64> = (0..4).map(|_| rng.range(0, 1) as i64).collect();
+        // Some are large enough for several strips.
+        let (h, w) = if i % 12 == 0 { (rng.range(50, 60), rng.range(90, 100)) } else { (rng.range(6, 21), rng.range(6, 21)) };
+        let (mut graph, mut inputs) = (Graph::new("conv"), vec![]);
+        let images = rng.range(1, 2);
+        let mut x = operand(&mut graph, &mut rng, &mut inputs, &[images, h, w, c], false);
+        if rng.chance(50) {
+            x = graph.add(ir::ops::map::Map::of(Fn::Relu), &[x], &origin(), "relu").unwrap();
+        }
+        let w = operand(&mut graph, &mut rng, &mut inputs, &[m, c, 3, 3], true);
+        let op = Conv { strides: vec![1, 1], pads, dilations: vec![1, 1], group: 1, data: DataLayout::Nhwc, epilogue: Pointwise::identity() };
+        let (graph, inputs) = finish(graph, inputs, &mut rng, vec![x, w], |epilogue| ir::Op::Conv(Conv { epilogue, ..op.clone() }));
+        let options = lower::Options { winograd: true, ..Default::default() };
+        let plan = lower::lower(&graph, &options).unwrap();
+        used += usize::from(plan.kernels.iter().any(|k| k.name.starts_with("winograd4")));
+        check_with(&graph, &inputs, 4e-5, &options);
+    }
+    assert!(used > 40, "minimal filtering was chosen only {used} times");
+}

@@ -16,7 +16,15 @@ use ir::{DType, Dim, Graph, Op, Pointwise, Tensor, TensorType, ValueId};
 fn pool(rng: &mut Rng) -> Pool {
     let data = if rng.chance(50) { DataLayout::Nchw } else { DataLayout::Nhwc };
     let pads = (0..4).map(|_| rng.range(0, 1) as i64).collect();
-    Pool { kind: PoolKind::Max, kernel: vec![2, 2], strides: vec![1, 1], pads, dilations: vec![1, 1], data, epilogue: Pointwise::identity() }
+    Pool {
+        kind: PoolKind::Max,
+        kernel: vec![2, 2],
+        strides: vec![1, 1],
+        pads,
+        dilations: vec![1, 1],
+        data,
+        epilogue: Pointwise::identity(),
+    }
 }
 
 fn dims(sizes: &[usize]) -> Vec<Dim> {
@@ -37,7 +45,11 @@ fn operators(rng: &mut Rng, shape: &[usize]) -> Vec<(Op, usize)> {
         (Reduce { kind: ReduceKind::Max, axes: vec![axis], keepdims: true, epilogue: none() }.into(), 1),
         (Transpose { perm: vec![0, 2, 3, 1] }.into(), 1),
         (Transpose { perm: vec![0, 3, 1, 2] }.into(), 1),
-        (Slice { starts: dims(&[0, 1, 0, 1]), counts: dims(&[shape[0], shape[1] - 1, shape[2], shape[3] - 1]), steps: vec![1; 4] }.into(), 1),
+        (
+            Slice { starts: dims(&[0, 1, 0, 1]), counts: dims(&[shape[0], shape[1] - 1, shape[2], shape[3] - 1]), steps: vec![1; 4] }
+                .into(),
+            1,
+        ),
         (Pad { before: dims(&[0, 1, 0, 2]), after: dims(&[0, 0, 1, 1]), value: 0.5 }.into(), 1),
         (Concat { axis }.into(), 2),
         (Expand { shape: dims(shape) }.into(), 1),

@@ -26,7 +26,13 @@ fn values(rng: &mut Rng, dtype: DType, n: usize) -> Tensor {
                 3 => rng.next() % 100,
                 _ => rng.next(),
             };
-            let bits = if dtype == DType::Bool { bits & 1 } else { bits };
+            // Elements of less than a byte are stored sign- or zero-extended.
+            let bits = match dtype {
+                DType::Bool => bits & 1,
+                DType::I4 | DType::I2 => ((bits as i64) << (64 - dtype.bits()) >> (64 - dtype.bits())) as u64,
+                dtype if dtype.bits() < 8 => bits & ((1 << dtype.bits()) - 1),
+                _ => bits,
+            };
             t.bytes_mut()[i * size..][..size].copy_from_slice(&bits.to_le_bytes()[..size]);
         }
     }
@@ -58,6 +64,7 @@ fn every_function_of_every_type() {
     let mut unsupported = vec![];
     for &dtype in DType::ALL {
         let casts = DType::ALL.iter().map(|to| Fn::Cast(*to));
+        let casts = casts.chain(DType::ALL.iter().map(|to| Fn::Bits(*to)));
         for f in Fn::ALL.iter().copied().chain(casts) {
             let mut types = vec![dtype; f.arity()];
             if f.typing() == Typing::Select {
@@ -76,16 +83,18 @@ fn every_function_of_every_type() {
                     let rotate = 3 * second.dtype.bytes() % bytes.len().max(1);
                     second.bytes_mut().copy_from_slice(&[&bytes[rotate..], &bytes[..rotate]].concat());
                 }
-                compare(&mut rng, f, dtype, &body, &inputs);
+                compare(f, dtype, &body, &inputs);
             }
         }
     }
-    let of = |t: &str| unsupported.iter().filter(|u| u.ends_with(&format!("({t})"))).count();
-    assert_eq!(["f32", "f16", "bf16"].map(of), [4, 4, 4], "{unsupported:?}");
-    println!("unsupported: {unsupported:?}");
+    let of = |t: &str| unsupported.iter().filter(|u| u.ends_with(&format!("({t})")) && !u.starts_with("bits")).count();
+    // Of floats only logical functions and shifts are missing, which mean nothing there; of f64 all that have no
+    // instruction; of integers and bools what is meant for floats.
+    assert_eq!(["f32", "f16", "bf16", "f64"].map(of), [6, 6, 6, 26], "{unsupported:?}");
+    assert_eq!(["i8", "u32", "i64", "bool"].map(of), [19, 19, 19, 35], "{unsupported:?}");
 }
 
-fn compare(_rng: &mut Rng, f: Fn, dtype: DType, body: &Pointwise, inputs: &[Tensor]) {
+fn compare(f: Fn, dtype: DType, body: &Pointwise, inputs: &[Tensor]) {
     let types: Vec<TensorType> = inputs.iter().map(TensorType::of).collect();
     let g = graph(body.clone(), &types);
     let expected = &ir::eval::eval(&g, inputs).unwrap()[0];
@@ -107,6 +116,8 @@ fn compare(_rng: &mut Rng, f: Fn, dtype: DType, body: &Pointwise, inputs: &[Tens
         // Beyond 10⁸ the reduction of trigonometric arguments is no longer exact.
         let close = close || matches!(f, Fn::Sin | Fn::Cos | Fn::Tan) && args[0].abs() > 1e8;
         let close = close && found.dtype.is_float();
+        // Floats of 16 bits and less lose the bits of a NaN.
+        let close = close || matches!(f, Fn::Bits(_)) && dtype.bytes() < 4 && args[0].is_nan();
         assert!(exact || close, "{}({args:?}) of {dtype}: {y} instead of {e}", f.name());
     }
 }

@@ -6,7 +6,7 @@ use crate::proto::{AttributeProto, NodeProto};
 use std::collections::HashMap;
 
 /// Attributes of a node or of a function call.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Attributes<'m>(HashMap<&'m str, &'m AttributeProto>);
 
 /// The shortest decimal number that reads as this `f32`: what the exporter wrote, 0.01 and not 0.009999999776.
@@ -23,6 +23,7 @@ fn kind(a: &AttributeProto) -> AttributeType {
         AttributeType::Undefined if a.t.is_some() => AttributeType::Tensor,
         AttributeType::Undefined if !a.ints.is_empty() => AttributeType::Ints,
         AttributeType::Undefined if !a.floats.is_empty() => AttributeType::Floats,
+        AttributeType::Undefined if !a.strings.is_empty() => AttributeType::Strings,
         kind => kind,
     }
 }
@@ -89,6 +90,13 @@ impl<'m> Attributes<'m> {
         let Some(a) = self.of_kind(name, AttributeType::String)? else { return Ok(None) };
         match std::str::from_utf8(a.s.as_deref().unwrap_or_default()) {
             Ok(text) => Ok(Some(text)),
+            Err(_) => invalid!("attribute `{name}` is not valid UTF-8"),
+        }
+    }
+    pub fn strings(&self, name: &str) -> Result<Option<Vec<&'m str>>, Fault> {
+        let Some(a) = self.of_kind(name, AttributeType::Strings)? else { return Ok(None) };
+        match a.strings.iter().map(|s| std::str::from_utf8(s)).collect() {
+            Ok(texts) => Ok(Some(texts)),
             Err(_) => invalid!("attribute `{name}` is not valid UTF-8"),
         }
     }

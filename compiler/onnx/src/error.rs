@@ -88,6 +88,8 @@ pub(crate) struct Fault {
     pub hint: Option<String>,
 }
 
+const RUN_TIME: &str = "depends on data computed at run time";
+
 impl Fault {
     pub fn invalid(sentence: impl Into<String>) -> Fault {
         Fault { kind: Kind::Invalid, sentence: sentence.into(), hint: None }
@@ -97,8 +99,17 @@ impl Fault {
     }
     /// `what` must be known at export, but follows from the model's inputs.
     pub fn run_time(what: &str) -> Fault {
-        Fault::unsupported(format!("the {what} depends on data computed at run time; it must be known at export"))
+        Fault::unsupported(format!("the {what} {RUN_TIME}; it must be known at export"))
             .hint("fix the sizes with `--dim NAME=N`, or the input with `--bind INPUT=VALUE`, or export the model with static shapes")
+    }
+    /// The sizes of an output depend on data, and the file does not say what they are.
+    pub fn undeclared(output: usize) -> Fault {
+        Fault::unsupported(format!("the shape of output {} depends on data computed at run time, and the model does not declare it", output + 1))
+            .hint("bind the input that decides it with `--bind INPUT=VALUE`, or run ONNX's shape inference on the model")
+    }
+    /// Whether this is a fault of [`Fault::run_time`].
+    pub fn is_run_time(&self) -> bool {
+        self.sentence.contains(RUN_TIME)
     }
     pub fn hint(mut self, hint: impl Into<String>) -> Fault {
         self.hint = Some(hint.into());

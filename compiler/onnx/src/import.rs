@@ -3,6 +3,7 @@
 
 use crate::attributes::Attributes;
 use crate::census::qualified;
+use crate::control::{OPERATORS, Structured};
 use crate::error::{Fault, ImportErrors, Kind, Problem};
 use crate::inputs::{ImportOptions, bound_value, check_dims, input_type};
 use crate::load;
@@ -58,14 +59,16 @@ pub(crate) enum Slot<'m> {
     Value(ValueId),
     /// An output, counted from 1, that the row of this operator does not give: a mask, statistics. An error only if it is used.
     Missing(&'m str, usize),
-    /// An optional input that the caller left out.
+    /// An optional input that the caller left out, or an empty optional.
     Absent,
+    /// A list of values, by its number in the importer.
+    Sequence(usize),
     /// Its computation has a problem that was reported.
     Unknown,
 }
 
 /// Names visible to the nodes of a graph or of a function call.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Scope<'m> {
     pub slots: HashMap<&'m str, Slot<'m>>,
     pub initializers: HashSet<&'m str>,
@@ -81,8 +84,13 @@ pub(crate) struct Scope<'m> {
 pub(crate) type FunctionKey<'m> = (&'m str, &'m str, &'m str);
 
 pub(crate) struct Importer<'m> {
-    graph: Graph,
-    folded: Folded,
+    pub graph: Graph,
+    pub folded: Folded,
+    /// Elements of the sequences that [`Slot::Sequence`] numbers.
+    pub sequences: Vec<Vec<ValueId>>,
+    /// What the main graph declares of its values.
+    declared: HashMap<&'m str, &'m ValueInfoProto>,
+    dims: Vec<(String, i64)>,
     base: Option<PathBuf>,
     pub functions: HashMap<FunctionKey<'m>, &'m FunctionProto>,
     problems: Vec<Problem>,
@@ -106,6 +114,9 @@ impl<'m> Importer<'m> {
         Importer {
             graph: Graph::default(),
             folded: Folded::default(),
+            sequences: vec![],
+            declared: HashMap::new(),
+            dims: vec![],
             base,
             functions: functions.collect(),
             problems: vec![],
@@ -144,7 +155,10 @@ impl<'m> Importer<'m> {
         self.graph.name = graph.name().into();
         self.initializers(graph, scope);
         let inputs: Vec<&'m ValueInfoProto> = graph.input.iter().filter(|i| !scope.initializers.contains(i.name())).collect();
-        self.problems.extend(check_dims(&options.dims, &inputs));
+        self.declared = graph.value_info.iter().chain(&graph.output).map(|info| (info.name(), info)).collect();
+        self.dims.clone_from(&options.dims);
+        let named: Vec<&ValueInfoProto> = inputs.iter().copied().chain(&graph.value_info).chain(&graph.output).collect();
+        self.problems.extend(check_dims(&options.dims, &named));
         self.unique("input", &inputs);
         self.unique("output", &graph.output.iter().collect::<Vec<_>>());
         self.inputs(&inputs, scope, options);
@@ -159,6 +173,10 @@ impl<'m> Importer<'m> {
                     self.graph.add_output(output.name(), *value);
                 }
                 Some(Slot::Unknown) => {}
+                Some(Slot::Sequence(_)) => {
+                    let sentence = format!("the model's output `{}` is a sequence; only tensors are supported", output.name());
+                    self.problems.push(Problem::model(Kind::Unsupported, sentence, "join or split the sequence inside the model"));
+                }
                 Some(Slot::Missing(op_type, i)) => {
                     let fault = missing(op_type, *i);
                     self.fault(fault, |p| p.sentence = format!("the model's output `{}`: {}", output.name(), p.sentence));
@@ -179,7 +197,7 @@ impl<'m> Importer<'m> {
         }
     }
 
-    fn initializers(&mut self, graph: &'m GraphProto, scope: &mut Scope<'m>) {
+    pub fn initializers(&mut self, graph: &'m GraphProto, scope: &mut Scope<'m>) {
         let base = self.base.clone();
         let dense = graph.initializer.iter().map(|t| (t.name(), to_tensor(t, base.as_deref())));
         let sparse = graph.sparse_initializer.iter().map(|s| (s.values.as_ref().map_or("", |v| v.name()), to_dense(s, base.as_deref())));
@@ -269,33 +287,56 @@ impl<'m> Importer<'m> {
         if let Some(function) = self.functions.get(&key).copied() {
             return self.call(function, node, inputs, attributes, scope);
         }
+        let is_unknown = inputs.iter().any(|slot| matches!(slot, Slot::Unknown));
+        if OPERATORS.contains(&(key.0, key.1)) {
+            let node = Structured { node, inputs: &inputs, attributes: &attributes, scope };
+            return if is_unknown { Ok(vec![]) } else { self.structured(&node) };
+        }
         let version = scope.opsets.get(key.0).copied().unwrap_or(1);
         let Some(expansion) = ops::find(key.0, key.1, version) else { return Err(ops::unknown(key.0, key.1)) };
-        if inputs.iter().any(|slot| matches!(slot, Slot::Unknown)) {
+        if is_unknown {
             return Ok(vec![]);
         }
-        let inputs = inputs.into_iter().map(|slot| if let Slot::Value(v) = slot { Some(v) } else { None });
+        // What passes everything through passes sequences and absent optionals too.
+        if let ("Identity", [slot @ (Slot::Sequence(_) | Slot::Absent)]) = (key.1, &inputs[..]) {
+            return Ok(vec![*slot]);
+        }
+        if inputs.iter().any(|slot| matches!(slot, Slot::Sequence(_))) {
+            return Err(Fault::invalid("an input is a sequence; tensors were expected"));
+        }
+        let given: Vec<Option<ValueId>> = inputs.into_iter().map(|slot| if let Slot::Value(v) = slot { Some(v) } else { None }).collect();
+        let prefix = self.origin(node, scope).1;
+        let mut site = self.site(node, given.clone(), attributes, scope);
+        let results = ops::expand(expansion, &mut site)?;
+        // What passes an input through keeps that name.
+        for (name, value) in node.output.iter().zip(&results).skip(1).filter(|(name, _)| !name.is_empty()) {
+            if !given.contains(&Some(*value)) {
+                self.graph.value_mut(*value).name = format!("{prefix}{name}");
+            }
+        }
+        let rest = (results.len()..node.output.len()).map(|i| Slot::Missing(node.op_type(), i + 1));
+        Ok(results.into_iter().map(Slot::Value).chain(rest).collect())
+    }
+
+    /// The place where a node expands.
+    pub fn site(&mut self, node: &'m NodeProto, inputs: Vec<Option<ValueId>>, attributes: Attributes<'m>, scope: &Scope<'m>) -> Site<'_, 'm> {
         let (origin, prefix) = self.origin(node, scope);
         let first = node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str);
-        let mut site = Site {
+        Site {
             graph: &mut self.graph,
             folded: &mut self.folded,
-            version,
+            // Other domains' operators are expanded like those of the default one.
+            version: scope.opsets.get("").copied().unwrap_or(1),
             op_type: node.op_type(),
-            inputs: inputs.collect(),
+            inputs,
             outputs: &node.output,
             attributes,
+            declared: &self.declared,
+            dims: &self.dims,
             base: self.base.as_deref(),
             origin,
             name: format!("{prefix}{first}"),
-        };
-        let results = ops::expand(expansion, &mut site)?;
-        for (name, value) in node.output.iter().zip(&results).skip(1) {
-            self.graph.value_mut(*value).name = format!("{prefix}{name}");
         }
-        let given = results.len();
-        let rest = (given..node.output.len()).map(|i| Slot::Missing(node.op_type(), i + 1));
-        Ok(results.into_iter().map(Slot::Value).chain(rest).collect())
     }
 
     /// Layers of a node, and the prefix of its values' names.

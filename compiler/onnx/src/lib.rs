@@ -3,6 +3,7 @@
 
 mod attributes;
 mod census;
+mod control;
 mod error;
 mod function;
 mod import;
@@ -10,8 +11,10 @@ mod inputs;
 mod load;
 mod ops;
 mod origin;
+mod packed;
 #[rustfmt::skip]
 pub mod proto;
+mod sequences;
 mod site;
 mod tensor;
 

@@ -9,6 +9,8 @@ use ir::ops::shuffle::{concat::Concat, expand::Expand, reshape::Reshape, sizes::
 use ir::pointwise::{Fn, Literal, Operand, Pointwise, Step};
 use ir::text::Term;
 use ir::{DType, Dim, Graph, NodeId, Op, Tensor, TensorType, ValueId};
+use crate::inputs::input_type;
+use crate::proto::ValueInfoProto;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +30,9 @@ pub(crate) struct Site<'a, 'm> {
     /// Names of the outputs; empty where the file leaves one out.
     pub outputs: &'m [String],
     pub attributes: Attributes<'m>,
+    /// What the file declares of values, by name, and the sizes of symbolic dimensions.
+    pub declared: &'a HashMap<&'m str, &'m ValueInfoProto>,
+    pub dims: &'a [(String, i64)],
     /// Directory of external data.
     pub base: Option<&'a Path>,
     pub origin: Vec<Arc<str>>,
@@ -126,6 +131,16 @@ impl<'m> Site<'_, 'm> {
             (Some(list), _) => Ok(Some(list.to_vec())),
             (None, Some(v)) => self.ints(v, attribute).map(Some),
             (None, None) => Ok(None),
+        }
+    }
+
+    /// The shape that the file declares of an output.
+    pub fn declared(&mut self, output: usize) -> Result<Vec<Dim>, Fault> {
+        let name = self.outputs.get(output).map_or("", String::as_str);
+        let Some(info) = self.declared.get(name) else { return Err(Fault::undeclared(output)) };
+        match input_type(info, self.dims, &mut self.graph.symbols) {
+            Ok(ty) => Ok(ty.shape),
+            Err(_) => Err(Fault::undeclared(output)),
         }
     }
 

@@ -2,6 +2,7 @@
 //! taken.
 
 use crate::error::{Fault, ImportErrors, Problem, invalid, unsupported};
+use crate::packed::{from_stored, stored_bytes};
 use crate::proto::tensor_proto::{DataLocation, DataType};
 use crate::proto::{SparseTensorProto, TensorProto};
 use half::{bf16, f16};
@@ -24,6 +25,16 @@ const DTYPES: &[(DataType, DType)] = &[
     (DataType::Uint32, DType::U32),
     (DataType::Uint64, DType::U64),
     (DataType::Bool, DType::Bool),
+    (DataType::Int4, DType::I4),
+    (DataType::Uint4, DType::U4),
+    (DataType::Int2, DType::I2),
+    (DataType::Uint2, DType::U2),
+    (DataType::Float8e4m3fn, DType::F8E4M3FN),
+    (DataType::Float8e4m3fnuz, DType::F8E4M3FNUZ),
+    (DataType::Float8e5m2, DType::F8E5M2),
+    (DataType::Float8e5m2fnuz, DType::F8E5M2FNUZ),
+    (DataType::Float4e2m1, DType::F4E2M1),
+    (DataType::Float8e8m0, DType::F8E8M0),
 ];
 
 /// The element type with this number in ONNX.
@@ -60,9 +71,9 @@ pub(crate) fn to_tensor(proto: &TensorProto, base: Option<&Path>) -> Result<Tens
     let mut tensor = if proto.data_location() == DataLocation::External {
         external(proto, base, dtype, &shape)?
     } else if let Some(raw) = &proto.raw_data {
-        match Tensor::from_bytes(dtype, &shape, raw) {
+        match from_stored(dtype, &shape, raw) {
             Some(tensor) => tensor,
-            None => invalid!("{dtype}{shape:?} needs {} bytes of data, found {}", expected * dtype.bytes(), raw.len()),
+            None => invalid!("{dtype}{shape:?} needs {} bytes of data, found {}", stored_bytes(dtype, expected), raw.len()),
         }
     } else {
         typed(proto, dtype, &shape)?
@@ -97,6 +108,13 @@ fn typed(proto: &TensorProto, dtype: DType, shape: &[usize]) -> Result<Tensor, F
         DType::U32 => fill(shape, unsigned, |x| x as u32),
         DType::U64 => fill(shape, unsigned, |x| x),
         DType::Bool => fill(shape, small, |x| B8(u8::from(x != 0))),
+        // One byte of the stored form in each number.
+        _ => {
+            let stored: Vec<u8> = small.iter().map(|x| *x as u8).collect();
+            let expected = stored_bytes(dtype, shape.iter().product());
+            from_stored(dtype, shape, &stored)
+                .ok_or_else(|| Fault::invalid(format!("{dtype}{shape:?} needs {expected} bytes of data, found {}", stored.len())))
+        }
     }
 }
 
@@ -137,7 +155,7 @@ fn external(proto: &TensorProto, base: Option<&Path>, dtype: DType, shape: &[usi
     };
     let location = entry("location").unwrap_or_default();
     let path = external_path(location, base)?;
-    let needed = (shape.iter().product::<usize>() * dtype.bytes()) as u64;
+    let needed = stored_bytes(dtype, shape.iter().product()) as u64;
     let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?.unwrap_or(needed));
     if length != needed {
         invalid!("{dtype}{shape:?} needs {needed} bytes of external data, found a length of {length}");
@@ -149,8 +167,13 @@ fn external(proto: &TensorProto, base: Option<&Path>, dtype: DType, shape: &[usi
         return Err(Fault::invalid(format!("external data: {length} bytes from {offset} on do not lie in `{location}` of {size} bytes"))
             .hint("the data file may be truncated, or belong to another model"));
     }
-    let mut tensor = Tensor::zeros(dtype, shape);
     file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+    if dtype.bits() < 8 {
+        let mut stored = vec![0; length as usize];
+        file.read_exact(&mut stored).map_err(failed)?;
+        return Ok(from_stored(dtype, shape, &stored).expect("the length was compared"));
+    }
+    let mut tensor = Tensor::zeros(dtype, shape);
     file.read_exact(tensor.bytes_mut()).map_err(failed)?;
     Ok(tensor)
 }

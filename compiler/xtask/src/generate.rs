@@ -56,18 +56,31 @@ fn typescript() -> String {
         let fields: Vec<String> = fields.iter().map(|(name, offset, _)| format!("{name}: {offset}")).collect();
         put(&format!("{doc}: byte offsets of its `u32` fields. {bytes} bytes."), format!("{name} = {{ {} }} as const", fields.join(", ")));
     }
+    put(
+        "What the name of a variant's custom section begins with; the variant's name follows.",
+        format!("VARIANT_SECTION: string = {:?}", abi::VARIANT_SECTION),
+    );
+    let variants: Vec<String> = abi::manifest::VARIANTS.iter().map(|name| format!("{name:?}")).collect();
+    put("The kinds of code that a file may hold, the best first.", format!("VARIANTS: readonly string[] = [{}]", variants.join(", ")));
     let names: Vec<String> =
         [abi::MEMORY, abi::ARENA_BASE].into_iter().chain(abi::EXPORTS.iter().map(|f| f.name)).map(|name| format!("{name:?}")).collect();
     put("Everything a module exports.", format!("EXPORTS: readonly string[] = [{}]", names.join(", ")));
     out.push_str("/** The exports, typed. */\nexport interface ModuleExports {\n");
     writeln!(out, "  readonly {}: WebAssembly.Memory;\n  readonly {}: WebAssembly.Global;", abi::MEMORY, abi::ARENA_BASE).expect("string");
-    for f in abi::EXPORTS {
+    typed(&mut out, abi::EXPORTS);
+    out.push_str("}\n\n/** What the variants with threads export besides. */\nexport interface ThreadExports {\n");
+    typed(&mut out, abi::THREAD_EXPORTS);
+    out.push_str("}\n");
+    out
+}
+
+/// The members of an interface.
+fn typed(out: &mut String, functions: &[Function]) {
+    for f in functions {
         let params: Vec<String> = (0..f.params).map(|i| format!("{}: number", param_name(f, i))).collect();
         let result = if f.returns { "number" } else { "void" };
         writeln!(out, "  /** {} */\n  readonly {}: ({}) => {result};", f.doc, f.name, params.join(", ")).expect("string");
     }
-    out.push_str("}\n");
-    out
 }
 
 /// The name of a parameter as the function's own doc writes it: `alloc(bytes): …`.
@@ -86,7 +99,7 @@ fn page() -> String {
     line("# The interface of a module\n");
     line(&format!(
         "ABI version {}. Addresses are byte addresses in the module's one memory; all integers are little-endian 32-bit words.\n\
-         A module imports nothing. It describes itself as JSON in the custom section `{}`, which is its first section.\n",
+         A module imports nothing, a variant its memory. It describes itself as JSON in the custom section `{}`, which is its first section.\n",
         abi::ABI_VERSION,
         abi::MANIFEST_SECTION
     ));
@@ -97,6 +110,10 @@ fn page() -> String {
         abi::ARENA_BASE
     ));
     for f in abi::EXPORTS {
+        line(&format!("| `{}` | {} | {} |", f.name, signature(f), f.doc));
+    }
+    line("\n## Exports of variants with threads\n\n| export | type | meaning |\n|---|---|---|");
+    for f in abi::THREAD_EXPORTS {
         line(&format!("| `{}` | {} | {} |", f.name, signature(f), f.doc));
     }
     line("\n## Imports of `runtime.wasm`\n");

@@ -24,7 +24,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Build runtime/runtime.wasm, which the linker embeds, and its lock
+    /// Build the flavours of runtime/runtime.wasm, which the linker embeds, and their lock
     Runtime {
         /// Where the wasm32 compiler comes from
         #[arg(long, value_enum, default_value = "auto")]

@@ -1,4 +1,5 @@
-//! Builds `runtime/runtime.wasm` and records what it was built from. The linker only ever embeds the checked-in bytes.
+//! Builds the runtime in its flavours and records what they were built from. The linker only ever embeds the checked-in
+//! bytes.
 //!
 //! Two routes give the same bytes: rustup's toolchain with its wasm32 target, and, where that target cannot be had,
 //! Debian's `rustc-web` packages unpacked (not installed) into a cache folder, with `core` built from source.
@@ -11,10 +12,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Size that `runtime.wasm` must not exceed.
-pub const BUDGET_BYTES: usize = 6 * 1024;
+/// The runtime as a file: what it is built with and how large it may be. Most of it are routines, of which a module gets those
+/// that it calls; `link` tests what the rest takes.
+pub struct Flavour {
+    pub wasm: &'static str,
+    /// Name of its hash in the lock.
+    lock: &'static str,
+    cargo: &'static [&'static str],
+    pub budget_bytes: usize,
+}
 
-pub const WASM: &str = "runtime/runtime.wasm";
+pub const FLAVOURS: [Flavour; 2] = [
+    Flavour { wasm: "runtime/runtime.wasm", lock: "bytes", cargo: &[], budget_bytes: 64 * 1024 },
+    Flavour {
+        wasm: "runtime/runtime_threads.wasm",
+        lock: "bytes_threads",
+        cargo: &["--features", "threads", "--config", "target.wasm32-unknown-unknown.rustflags=['-Ctarget-feature=+atomics,+bulk-memory']"],
+        budget_bytes: 66 * 1024,
+    },
+];
+
 const LOCK: &str = "runtime/runtime.lock";
 const MODULE: &str = "runtime/module";
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -25,6 +42,8 @@ const SOURCES: &[&str] = &[
     "runtime/module/Cargo.lock",
     "runtime/module/Cargo.toml",
     "runtime/module/src",
+    "runtime/routines/Cargo.toml",
+    "runtime/routines/src",
     "runtime/abi/src/lib.rs",
 ];
 
@@ -36,44 +55,56 @@ pub enum Route {
     Debian,
 }
 
-/// Builds, and writes the binary and its lock; with `check`, only compares.
+/// Builds, and writes the binaries and their lock; with `check`, only compares.
 pub fn run(route: Route, check: bool) -> Result<()> {
     let compiler = Compiler::find(route)?;
-    let wasm = build(&compiler)?;
-    ensure!(wasm.len() <= BUDGET_BYTES, "{WASM} has {} bytes, the budget is {BUDGET_BYTES}", wasm.len());
-    let lock = Lock { sources: source_hash()?, compiler: compiler.version()?, bytes: hex(&Sha256::digest(&wasm)) };
+    let built = FLAVOURS.iter().map(|flavour| build(&compiler, flavour)).collect::<Result<Vec<_>>>()?;
+    for (flavour, wasm) in FLAVOURS.iter().zip(&built) {
+        let budget = flavour.budget_bytes;
+        ensure!(wasm.len() <= budget, "{} has {} bytes, the budget is {budget}", flavour.wasm, wasm.len());
+    }
+    let lock = Lock { sources: source_hash()?, compiler: compiler.version()?, bytes: built.iter().map(|wasm| hex(&Sha256::digest(wasm))).collect() };
     if check {
         let (found, recorded) = checked_in()?;
-        ensure!(found == wasm, "{WASM} is not what {} makes of its sources\nhint: run `cargo xtask runtime`", lock.compiler);
+        for (flavour, (found, built)) in FLAVOURS.iter().zip(found.iter().zip(&built)) {
+            ensure!(found == built, "{} is not what {} makes of its sources\nhint: run `cargo xtask runtime`", flavour.wasm, lock.compiler);
+        }
         ensure!(recorded.sources == lock.sources, "{LOCK} is stale\nhint: run `cargo xtask runtime`");
-        println!("up to date  {WASM} ({} bytes, {})", wasm.len(), lock.compiler);
-        return Ok(());
     }
-    fs::write(crate::root().join(WASM), &wasm)?;
-    fs::write(crate::root().join(LOCK), lock.print())?;
-    println!("written     {WASM} ({} bytes, {})", wasm.len(), lock.compiler);
+    for (flavour, wasm) in FLAVOURS.iter().zip(&built) {
+        if !check {
+            fs::write(crate::root().join(flavour.wasm), wasm)?;
+        }
+        let done = if check { "up to date" } else { "written   " };
+        println!("{done}  {} ({} bytes, {})", flavour.wasm, wasm.len(), lock.compiler);
+    }
+    if !check {
+        fs::write(crate::root().join(LOCK), lock.print())?;
+    }
     Ok(())
 }
 
-/// The binary and its lock as they are in the repository.
-fn checked_in() -> Result<(Vec<u8>, Lock)> {
-    let wasm = fs::read(crate::root().join(WASM)).with_context(|| format!("cannot read {WASM}"))?;
+/// The binaries and their lock as they are in the repository.
+fn checked_in() -> Result<(Vec<Vec<u8>>, Lock)> {
+    let read = |flavour: &Flavour| fs::read(crate::root().join(flavour.wasm)).with_context(|| format!("cannot read {}", flavour.wasm));
     let lock = fs::read_to_string(crate::root().join(LOCK)).with_context(|| format!("cannot read {LOCK}"))?;
-    Ok((wasm, Lock::parse(&lock)?))
+    Ok((FLAVOURS.iter().map(read).collect::<Result<_>>()?, Lock::parse(&lock)?))
 }
 
-/// What the checked-in binary was built from.
+/// What the checked-in binaries were built from.
 #[derive(Debug, PartialEq, Eq)]
 struct Lock {
     sources: String,
     compiler: String,
-    bytes: String,
+    /// One per flavour.
+    bytes: Vec<String>,
 }
 
 impl Lock {
     fn print(&self) -> String {
         let Lock { sources, compiler, bytes } = self;
-        format!("# Written by `cargo xtask runtime`.\nsources {sources}\ncompiler {compiler}\nbytes {bytes}\n")
+        let bytes: String = FLAVOURS.iter().zip(bytes).map(|(flavour, bytes)| format!("{} {bytes}\n", flavour.lock)).collect();
+        format!("# Written by `cargo xtask runtime`.\nsources {sources}\ncompiler {compiler}\n{bytes}")
     }
 
     fn parse(text: &str) -> Result<Lock> {
@@ -81,7 +112,8 @@ impl Lock {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line.map(str::to_string).with_context(|| format!("{LOCK} has no line `{name}`"))
         };
-        Ok(Lock { sources: field("sources")?, compiler: field("compiler")?, bytes: field("bytes")? })
+        let bytes = FLAVOURS.iter().map(|flavour| field(flavour.lock)).collect::<Result<_>>()?;
+        Ok(Lock { sources: field("sources")?, compiler: field("compiler")?, bytes })
     }
 }
 
@@ -120,14 +152,14 @@ impl Compiler {
     }
 }
 
-fn build(compiler: &Compiler) -> Result<Vec<u8>> {
+fn build(compiler: &Compiler, flavour: &Flavour) -> Result<Vec<u8>> {
     let target_dir = crate::root().join("target/runtime");
     let mut cargo = Command::new("cargo");
     cargo.current_dir(crate::root().join(MODULE)).env("CARGO_TARGET_DIR", &target_dir);
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(name);
     }
-    cargo.args(["build", "--quiet", "--locked", "--release", "--target", TARGET]);
+    cargo.args(["build", "--quiet", "--locked", "--release", "--target", TARGET]).args(flavour.cargo);
     if let Compiler::Debian(root) = compiler {
         let linker = rustup_sysroot()?.join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
         cargo
@@ -244,34 +276,40 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn binary_belongs_to_its_sources() {
-        let (wasm, lock) = checked_in().expect("the runtime is checked in");
-        assert_eq!(lock.sources, source_hash().expect("sources"), "{WASM} is stale: run `cargo xtask runtime`");
-        assert_eq!(lock.bytes, hex(&Sha256::digest(&wasm)), "{WASM} is not the file {LOCK} speaks of");
+    fn binaries_belong_to_their_sources() {
+        let (built, lock) = checked_in().expect("the runtime is checked in");
+        assert_eq!(lock.sources, source_hash().expect("sources"), "the runtime is stale: run `cargo xtask runtime`");
+        for ((flavour, wasm), bytes) in FLAVOURS.iter().zip(&built).zip(&lock.bytes) {
+            assert_eq!(*bytes, hex(&Sha256::digest(wasm)), "{} is not the file {LOCK} speaks of", flavour.wasm);
+        }
     }
 
     #[test]
-    fn binary_is_within_its_budget() {
-        let (wasm, _) = checked_in().expect("the runtime is checked in");
-        assert!(wasm.len() <= BUDGET_BYTES, "{} bytes", wasm.len());
+    fn binaries_are_within_their_budgets() {
+        let (built, _) = checked_in().expect("the runtime is checked in");
+        for (flavour, wasm) in FLAVOURS.iter().zip(&built) {
+            assert!(wasm.len() <= flavour.budget_bytes, "{}: {} bytes", flavour.wasm, wasm.len());
+        }
     }
 
     #[test]
-    fn binary_is_what_its_compiler_makes() {
-        let (wasm, lock) = checked_in().expect("the runtime is checked in");
+    fn binaries_are_what_their_compiler_makes() {
+        let (built, lock) = checked_in().expect("the runtime is checked in");
         let here = Compiler::Rustup.version().unwrap_or_default();
         if here != lock.compiler || !rustup_target_is_there() {
             // Written past the test harness, which swallows what a passing test prints.
-            let text = format!("\nSKIPPED: {WASM} was not rebuilt: needs {} with {TARGET}, found {here:?}\n\n", lock.compiler);
+            let text = format!("\nSKIPPED: the runtime was not rebuilt: needs {} with {TARGET}, found {here:?}\n\n", lock.compiler);
             std::io::stderr().write_all(text.as_bytes()).expect("stderr");
             return;
         }
-        assert!(build(&Compiler::Rustup).expect("a build") == wasm, "{WASM} differs from a rebuild");
+        for (flavour, wasm) in FLAVOURS.iter().zip(&built) {
+            assert!(build(&Compiler::Rustup, flavour).expect("a build") == *wasm, "{} differs from a rebuild", flavour.wasm);
+        }
     }
 
     #[test]
     fn lock_round_trips() {
-        let lock = Lock { sources: "ab".into(), compiler: "rustc 1.0.0 (x)".into(), bytes: "cd".into() };
+        let lock = Lock { sources: "ab".into(), compiler: "rustc 1.0.0 (x)".into(), bytes: vec!["cd".into(), "ef".into()] };
         assert_eq!(Lock::parse(&lock.print()).expect("parses"), lock);
         assert!(Lock::parse("sources x").is_err());
     }

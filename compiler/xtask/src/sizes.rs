@@ -48,8 +48,10 @@ pub fn run(all: bool) -> Result<()> {
     for (path, reason) in EXEMPT {
         println!("not counted: {path} ({reason})");
     }
-    let runtime = fs::metadata(crate::root().join(crate::runtime::WASM)).map_or(0, |file| file.len());
-    println!("{}: {runtime} of {} bytes", crate::runtime::WASM, crate::runtime::BUDGET_BYTES);
+    for flavour in &crate::runtime::FLAVOURS {
+        let bytes = fs::metadata(crate::root().join(flavour.wasm)).map_or(0, |file| file.len());
+        println!("{}: {bytes} of {} bytes", flavour.wasm, flavour.budget_bytes);
+    }
 
     let over: Vec<String> = too_long(&files).map(|file| format!("  {} {}", file.lines, file.path)).collect();
     if !over.is_empty() {

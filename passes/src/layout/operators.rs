@@ -70,7 +70,8 @@ pub fn rewrite(graph: &mut Graph, forms: &mut Forms, context: &mut Context, id: 
             true
         }
         Op::Reshape(op) => reshape::rewrite(&mut site, op)?,
-        Op::MatMul(_) | Op::Gather(_) | Op::Sizes(_) | Op::Expand(_) | Op::Conv(_) | Op::Pool(_) => false,
+        // Operators that name dimensions by their place read their operands as they were.
+        _ => false,
     };
     if !done {
         let inputs: Vec<ValueId> = (0..site.node.inputs.len()).map(|i| site.original(i)).collect::<Result<_, _>>()?;

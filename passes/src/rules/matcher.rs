@@ -50,6 +50,7 @@ pub fn operator_name(graph: &Graph, node: NodeId) -> String {
     match &graph.node(node).op {
         Op::Map(map) if let [step] = &map.body.steps[..] => match step.f {
             Fn::Cast(to) => format!("cast_{to}"),
+            Fn::Bits(to) => format!("bits_{to}"),
             f => f.name().into(),
         },
         op => op.name().into(),

@@ -35,8 +35,32 @@ pub const EXPORTS: &[Function] = &[
     f("status", 0, true, "Address of the StatusRecord."),
     f("alloc", 1, true, "alloc(bytes): address of a 16-byte aligned block from the pools, or 0 when memory is exhausted."),
     f("free", 1, false, "free(address): gives a block from alloc back. 0 is ignored."),
+    f("pool_reserve", 2, true, "pool_reserve(bytes, count): puts `count` blocks for `bytes` into the pools; how many fit is returned."),
+    f("pool_limit", 1, false, "pool_limit(bytes): from now on the pools take no more than so much memory; 0 means no limit but the memory's."),
     f("pool_stats", 0, true, "Address of the PoolStats record, refreshed by this call."),
+    f("stop_flag", 0, true, "Address of a word: while it is not 0, `run` returns Cancelled before its next task. The host sets and clears it."),
 ];
+
+/// What a module with threads exports besides. One instance per thread, all of one memory; `init` is called by one only.
+pub const THREAD_EXPORTS: &[Function] = &[
+    f("start_threads", 1, true, "start_threads(workers): reserves their stacks and takes an earlier stop_threads back. Returns a status code."),
+    f("thread_stack", 1, true, "thread_stack(index): first value of the stack pointer of worker `index` (1, 2, …), or 0 if none was reserved."),
+    f("set_stack", 1, false, "set_stack(address): gives this instance a stack of its own. A worker's first call."),
+    f("worker", 1, false, "worker(index): computes tasks of other threads' steps until stop_threads."),
+    f("threads_ready", 0, true, "Number of threads that are inside `worker`."),
+    f("stop_threads", 0, false, "Asks all workers to return; threads_ready tells when they have."),
+    f("set_blocking", 1, false, "set_blocking(flag): whether the thread that calls `run` may sleep. It may not on the main thread of a page."),
+    f("worker_failed", 0, false, "Called when `worker` trapped: every later `run` returns WorkerFailed instead of waiting for it."),
+];
+
+/// Bytes of each worker's stack.
+pub const THREAD_STACK_BYTES: u32 = 16 * 1024;
+
+/// Import module and name of a variant's memory: [`MEMORY`].
+pub const MEMORY_MODULE: &str = "env";
+
+/// What the name of the custom section of a variant begins with; the variant's name follows.
+pub const VARIANT_SECTION: &str = "wasm-torch.variant.";
 
 /// Name of the exported mutable global with the address of the arena; kernels add it to their arena offsets.
 pub const ARENA_BASE: &str = "arena_base";
@@ -50,7 +74,19 @@ pub const LINK_IMPORTS: &[Function] = &[
     f("steps", 0, true, "Address of the array of StepRecords."),
     f("step_count", 0, true, "Number of StepRecords."),
     f("heap_base", 0, true, "First address that nothing else uses: pools grow from here."),
+    f("wait", 3, false, "wait(address, expected, microseconds): sleeps while the word is `expected`, at most so long. Threads only."),
+    f("notify", 2, false, "notify(address, count): wakes up to `count` threads that wait at the address. Threads only."),
+    f("arena_base", 0, true, "This instance's `arena_base`. Threads only."),
+    f("set_arena_base", 1, false, "set_arena_base(address): sets this instance's `arena_base`. Threads only."),
+    f("set_stack_pointer", 1, false, "set_stack_pointer(address): sets the runtime's `__stack_pointer`. Threads only."),
 ];
+
+/// What the name of the export of a routine begins with in `runtime.wasm`; the routine's name follows. A routine takes
+/// [`ROUTINE_PARAMS`] addresses and returns nothing: it reports a failure by writing the status record.
+pub const ROUTINE_EXPORT: &str = "routine_";
+
+/// The addresses that a routine takes: of its descriptor, of its tensors, of scratch memory; unused ones are 0.
+pub const ROUTINE_PARAMS: usize = 12;
 
 /// Name of the exported memory.
 pub const MEMORY: &str = "memory";
@@ -81,8 +117,10 @@ records! {
         kernel,
         /// Address of the argument record: one `u32` per parameter.
         args,
-        /// How many times the kernel is called, with task = 0, 1, ….
+        /// How many times the kernel is called, with task = 0, 1, …; in any order and on any thread.
         tasks,
+        /// 1 if the step is worth sharing with other threads.
+        parallel,
     }
 
     /// Outcome of the last `run`.
@@ -109,6 +147,8 @@ records! {
         misses,
         /// Allocations refused because memory was exhausted.
         refused,
+        /// Most bytes that may be taken from the memory; 0 if there is no limit.
+        limit_bytes,
     }
 }
 
@@ -140,4 +180,6 @@ statuses! {
     IndexOutOfRange = 3 "An index tensor holds a value outside the indexed dimension.",
     SizeOutOfBounds = 4 "A size that depends on data or on a dimension exceeds the bound the module was planned for.",
     InvalidInput = 5 "An input tensor holds values the operator does not allow.",
+    Cancelled = 6 "The host asked to stop.",
+    WorkerFailed = 7 "A worker thread failed.",
 }

@@ -15,14 +15,80 @@ pub struct Manifest {
     pub inputs: Vec<Tensor>,
     pub outputs: Vec<Tensor>,
     pub memory: Memory,
-    /// Wasm features that an engine needs: `simd128`, `bulk-memory`, ….
+    /// Which of [`VARIANTS`] the file's own code is.
+    pub variant: String,
+    /// Wasm features that an engine needs for the file's own code: `simd128`, `bulk-memory`, ….
     pub features: Vec<String>,
+    /// The same model for engines with more features, in custom sections.
+    pub variants: Vec<Variant>,
     /// One entry per step, in order of execution.
     pub steps: Vec<Step>,
     /// The options that shaped the module, by name.
     pub options: Vec<(String, String)>,
-    /// SHA-256 (lower-case hex) of each MiB of the weights, the last one shorter.
+    /// SHA-256 (lower-case hex) of each MiB of the weights as they lie in memory, the last one shorter. Zeros at their
+    /// end are hashed, though not stored.
     pub weights_sha256: Vec<String>,
+    /// Where the weights are, if not in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_weights: Option<ExternalWeights>,
+}
+
+/// The kinds of code that a file may hold, the best first: a host takes the first one whose features it has.
+pub const VARIANTS: &[&str] = &["relaxed+threads", "threads", "relaxed", BASELINE];
+
+/// The kind that every engine runs.
+pub const BASELINE: &str = "baseline";
+
+/// A complete module without data, which imports its memory as `env.memory`. All addresses, the exports and the numbers
+/// of kernels are those of the file's own code.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    pub name: String,
+    pub features: Vec<String>,
+    /// Name of the custom section that holds it.
+    pub section: String,
+    /// Size of the module.
+    pub bytes: u32,
+}
+
+/// Weights in files beside the module. Joined, they are what a data segment at `weights_base` would hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExternalWeights {
+    /// Size of every chunk but the last.
+    pub chunk_bytes: u32,
+    pub chunks: Vec<Chunk>,
+}
+
+/// One file of weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Relative to the module.
+    pub file: String,
+    pub bytes: u32,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
+/// No variant of a module runs here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoVariant {
+    /// Features that the least demanding variant needs and the host lacks.
+    pub missing: Vec<String>,
+}
+
+impl Manifest {
+    /// The best variant for a host with these features.
+    ///
+    /// # Errors
+    /// When even the least demanding one needs a feature that is not available.
+    pub fn select_variant(&self, available: &[&str]) -> Result<&str, NoVariant> {
+        let own = (self.variant.as_str(), &self.features);
+        let all = || core::iter::once(own).chain(self.variants.iter().map(|v| (v.name.as_str(), &v.features)));
+        let missing = |features: &[String]| -> Vec<String> { features.iter().filter(|f| !available.contains(&f.as_str())).cloned().collect() };
+        let best = VARIANTS.iter().find_map(|name| all().find(|(n, features)| n == name && missing(features).is_empty()));
+        let least = || all().map(|(_, features)| missing(features)).min_by_key(Vec::len).unwrap_or_default();
+        best.map(|(name, _)| name).ok_or_else(|| NoVariant { missing: least() })
+    }
 }
 
 /// A model input or output and where its elements live.

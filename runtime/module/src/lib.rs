@@ -1,14 +1,19 @@
 //! What every module carries: the entry points of the ABI over memory pools and the step loop. It holds no kernel.
 //!
-//! One thread, one memory. Free of `fmt` and of panics, so that a few hundred bytes of code are all there is.
+//! One memory and, with the feature `threads`, one instance of the module per thread. Free of `fmt` and of panics, so
+//! that a few hundred bytes of code are all there is.
 #![no_std]
 
 mod pools;
+mod exports;
+#[cfg(feature = "threads")]
+mod threads;
 
 use abi::{PoolStats, Status, StatusRecord, StepRecord};
 use core::arch::wasm32::{memory_grow, memory_size};
 use core::cell::UnsafeCell;
 use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use pools::{Memory, Pools};
 
 #[link(wasm_import_module = "link")]
@@ -34,26 +39,52 @@ pub extern "C" fn run(first: u32, last: u32) -> u32 {
     if first > last || last > step_count() {
         return set_status(Status::StepOutOfRange, if first > last { first } else { last }, step_count());
     }
-    for step in first..last {
-        // SAFETY: `steps` is an array of `step_count` records that the linker wrote, and step < step_count.
-        let StepRecord { kernel, args, tasks } = unsafe { ptr::read(steps().add(step as usize)) };
-        for task in 0..tasks {
-            call_kernel(kernel, args, task);
-            let code = status_code();
-            if code != Status::Ok as u32 {
-                // SAFETY: the cell belongs to this module, and nothing else runs while this call does.
-                unsafe { (*STATUS.0.get()).step = step };
-                return code;
-            }
+    #[cfg(feature = "threads")]
+    let _running = threads::Running::new();
+    for number in first..last {
+        // SAFETY: `steps` is an array of `step_count` records that the linker wrote, and number < step_count.
+        let step = unsafe { ptr::read(steps().add(number as usize)) };
+        #[cfg(feature = "threads")]
+        let done = if step.parallel != 0 && threads::any() { threads::share(&step) } else { alone(&step) };
+        #[cfg(not(feature = "threads"))]
+        let done = alone(&step);
+        if let Err(status) = done {
+            return set_status(status, number, 0);
+        }
+        let code = status_code();
+        if code != Status::Ok as u32 {
+            // SAFETY: the cell belongs to this module, and no kernel runs now.
+            unsafe { (*STATUS.0.get()).step = number };
+            return code;
         }
     }
     Status::Ok as u32
+}
+
+/// All tasks of a step on this thread.
+fn alone(step: &StepRecord) -> Result<(), Status> {
+    for task in 0..step.tasks {
+        if stopped() {
+            return Err(Status::Cancelled);
+        }
+        call_kernel(step.kernel, step.args, task);
+        if status_code() != Status::Ok as u32 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// See [`abi::EXPORTS`].
 #[unsafe(no_mangle)]
 pub extern "C" fn status() -> *const StatusRecord {
     STATUS.0.get()
+}
+
+/// See [`abi::EXPORTS`].
+#[unsafe(no_mangle)]
+pub extern "C" fn stop_flag() -> *const u32 {
+    STOP.as_ptr()
 }
 
 /// See [`abi::EXPORTS`].
@@ -70,36 +101,61 @@ pub extern "C" fn free(address: u32) {
 
 /// See [`abi::EXPORTS`].
 #[unsafe(no_mangle)]
+pub extern "C" fn pool_reserve(bytes: u32, count: u32) -> u32 {
+    with_pools(|pools, memory| pools.reserve(memory, bytes, count))
+}
+
+/// See [`abi::EXPORTS`].
+#[unsafe(no_mangle)]
+pub extern "C" fn pool_limit(bytes: u32) {
+    with_pools(|pools, _| pools.stats.limit_bytes = bytes);
+}
+
+/// See [`abi::EXPORTS`].
+#[unsafe(no_mangle)]
 pub extern "C" fn pool_stats() -> *const PoolStats {
     with_pools(|pools, _| &raw const pools.stats)
 }
 
-/// A cell in static memory that the one thread of this module reads and writes.
+/// A cell in static memory: of the thread that calls `run`, or guarded by a lock.
 struct Cell<T>(UnsafeCell<T>);
 
-// SAFETY: the module has one thread; no two accesses overlap.
+// SAFETY: see the accesses: no two of them overlap, except that kernels which fail on several threads at once write
+// whole words of the status record, of which any one is right.
 unsafe impl<T> Sync for Cell<T> {}
 
 static STATUS: Cell<StatusRecord> = Cell(UnsafeCell::new(StatusRecord { code: 0, step: 0, detail: 0 }));
 static POOLS: Cell<Pools> = Cell(UnsafeCell::new(Pools::EMPTY));
+/// 1 while a thread works on the pools.
+static POOLS_LOCK: AtomicU32 = AtomicU32::new(0);
+/// See [`stop_flag`].
+static STOP: AtomicU32 = AtomicU32::new(0);
+
+fn stopped() -> bool {
+    STOP.load(Relaxed) != 0
+}
 
 fn set_status(status: Status, step: u32, detail: u32) -> u32 {
     let code = status as u32;
-    // SAFETY: the cell belongs to this module, and nothing else runs while this call does.
+    // SAFETY: the cell belongs to this module, and no kernel runs while this call does.
     unsafe { ptr::write_volatile(STATUS.0.get(), StatusRecord { code, step, detail }) };
     code
 }
 
 /// Volatile, because kernels write the record behind the back of the Rust compiler.
 fn status_code() -> u32 {
-    // SAFETY: the cell is a valid record at all times.
-    unsafe { ptr::read_volatile(STATUS.0.get()).code }
+    // SAFETY: the cell is a valid record at all times; one word is read whole.
+    unsafe { ptr::read_volatile(&raw const (*STATUS.0.get()).code) }
 }
 
-/// Runs `body` on the pools. Never nested: no body calls back into the module.
+/// Runs `body` on the pools. Never nested: no body calls back into the module. The lock is held for a few loads and
+/// stores, so that waiting for it is spinning.
 fn with_pools<R>(body: impl FnOnce(&mut Pools, &mut Linear) -> R) -> R {
-    // SAFETY: one thread, never nested: this is the only reference.
-    body(unsafe { &mut *POOLS.0.get() }, &mut Linear)
+    while POOLS_LOCK.swap(1, Acquire) != 0 {}
+    // SAFETY: the lock is held and calls are never nested: this is the only reference.
+    let result = body(unsafe { &mut *POOLS.0.get() }, &mut Linear);
+    POOLS_LOCK.store(0, Release);
+    result
 }
 
 /// The module's memory, as the pools see it.

@@ -43,7 +43,7 @@ impl Pools {
         free: [0; CLASSES],
         base: 0,
         top: 0,
-        stats: PoolStats { used_bytes: 0, peak_bytes: 0, reserved_bytes: 0, hits: 0, misses: 0, refused: 0 },
+        stats: PoolStats { used_bytes: 0, peak_bytes: 0, reserved_bytes: 0, hits: 0, misses: 0, refused: 0, limit_bytes: 0 },
     };
 
     /// Pools that grow upwards from `base`, a multiple of 16 and not 0.
@@ -80,11 +80,28 @@ impl Pools {
         }
         let block = address - HEADER;
         let class = memory.load(block) ^ TAG;
-        let Some(head) = self.head(class) else { return };
+        if self.give(memory, block, class) {
+            self.stats.used_bytes -= 1 << class;
+        }
+    }
+
+    /// Adds a block to the free ones; false if there is no such class.
+    fn give<M: Memory>(&mut self, memory: &mut M, block: u32, class: u32) -> bool {
+        let Some(head) = self.head(class) else { return false };
         let next = core::mem::replace(head, block);
         memory.store(block, TAG | FREE | class);
         memory.store(block + NEXT, next);
-        self.stats.used_bytes -= 1 << class;
+        true
+    }
+
+    /// Puts up to `count` free blocks for `bytes` bytes into the pools; how many there was memory for.
+    pub fn reserve<M: Memory>(&mut self, memory: &mut M, bytes: u32, count: u32) -> u32 {
+        let Some(class) = class_of(bytes) else { return 0 };
+        for done in 0..count {
+            let Some(block) = self.fresh(memory, class) else { return done };
+            self.give(memory, block, class);
+        }
+        count
     }
 
     fn head(&mut self, class: u32) -> Option<&mut u32> {
@@ -101,6 +118,9 @@ impl Pools {
     fn fresh<M: Memory>(&mut self, memory: &mut M, class: u32) -> Option<u32> {
         let end = u64::from(self.top) + u64::from(HEADER) + (1 << class);
         let top = u32::try_from(end).ok().filter(|_| self.base != 0)?;
+        if self.stats.limit_bytes != 0 && top - self.base > self.stats.limit_bytes {
+            return None;
+        }
         if end > memory.end() && !memory.grow_to(end) {
             return None;
         }

@@ -1,7 +1,7 @@
 //! `bench`: how long a module takes in wasmtime.
 
 use super::console::Console;
-use super::run::{load, profile_table};
+use super::run::{How, load, profile_table};
 use super::{Outcome, inputs};
 use crate::Error;
 use crate::bench::{self, StepTime, Times};
@@ -23,6 +23,8 @@ pub struct Args {
     /// Inputs; without any, random ones
     #[arg(short, long = "input", value_name = "[NAME=]FILE")]
     inputs: Vec<String>,
+    #[command(flatten)]
+    how: How,
     /// How many runs are timed
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
@@ -53,7 +55,7 @@ struct Report {
 pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
     let spinner = console.spinner();
     spinner.say("compiling the module");
-    let mut instance = load(&args.module)?;
+    let mut instance = load(&args.module, &args.how)?;
     drop(spinner);
     let inputs = match args.inputs.is_empty() {
         true => random_inputs(instance.manifest(), 0),

@@ -85,17 +85,25 @@ fn summary(report: &ExportReport, output: &Path, console: &Console) {
     line(
         "size",
         format!(
-            "{} = {} weights + {} code + {} manifest and data",
+            "{} = {} weights + {} code{} + {} manifest and data",
             bytes(sizes.total),
             bytes(sizes.weights),
             bytes(sizes.code),
+            sizes.variants.iter().map(|(name, n)| format!(" + {} {name}", bytes(*n))).collect::<String>(),
             bytes(sizes.manifest + sizes.data + sizes.names)
         ),
     );
+    let files: Vec<String> = report.files.iter().map(|f| format!("{} {}", f.file, bytes(f.bytes))).collect();
+    if !files.is_empty() {
+        line("files", files.join(", "));
+    }
+    if let Some(opt) = &report.wasm_opt {
+        line("wasm-opt", format!("{} of code became {}", bytes(opt.bytes_before), bytes(opt.bytes_after)));
+    }
     line(
         "graph",
         format!(
-            "{} before the passes, {} after; {} of {} multiply-accumulates, {}",
+            "{} before the passes, {} after; {}, {} multiply-accumulates, {}",
             table::plural(report.nodes_before, "node"),
             report.nodes_after,
             table::plural(report.steps.len(), "step"),

@@ -98,6 +98,23 @@ fn show_model(info: &ModelInfo, console: &mut Console) -> Result<(), Error> {
     }
 }
 
+/// `baseline, relaxed (12 KB: relaxed-simd), …`, with what each needs beyond the file's own code.
+fn variants(info: &ModuleInfo) -> String {
+    let more = |v: &abi::manifest::Variant| {
+        let features: Vec<&str> = v.features.iter().filter(|f| !info.features.contains(f)).map(String::as_str).collect();
+        let needs = if features.is_empty() { String::new() } else { format!(": {}", features.join(", ")) };
+        format!("{} ({}{needs})", v.name, table::bytes(v.bytes.into()))
+    };
+    std::iter::once(info.variant.clone()).chain(info.variants.iter().map(more)).collect::<Vec<_>>().join(", ")
+}
+
+/// Weights beside the module.
+fn elsewhere(info: &ModuleInfo) -> String {
+    let Some(external) = &info.external_weights else { return String::new() };
+    let bytes = external.chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum();
+    format!("{} of weights in {}", table::bytes(bytes), table::plural(external.chunks.len(), "file"))
+}
+
 fn show_module(info: &ModuleInfo, console: &mut Console) -> Result<(), Error> {
     heading(console, &format!("module of `{}`", info.model))?;
     let options: Vec<String> = info.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -110,6 +127,8 @@ fn show_module(info: &ModuleInfo, console: &mut Console) -> Result<(), Error> {
             ("ABI", info.abi.to_string()),
             ("options", options.join(" ")),
             ("features", info.features.join(", ")),
+            ("variants", variants(info)),
+            ("elsewhere", elsewhere(info)),
             ("file", bytes(s.total)),
             ("  weights", bytes(s.weights)),
             ("  code", bytes(s.code)),

@@ -11,6 +11,7 @@ mod inputs;
 mod inspect;
 mod panic;
 mod run;
+mod serve;
 mod table;
 mod verify;
 
@@ -53,6 +54,7 @@ enum Command {
     Verify(verify::Args),
     Bench(bench::Args),
     Dump(dump::Args),
+    Serve(serve::Args),
     Completions(completions::Args),
 }
 
@@ -99,6 +101,7 @@ fn execute(command: &Command, console: &mut Console) -> Result<Outcome, Error> {
         Command::Verify(args) => verify::run(args, console),
         Command::Bench(args) => bench::run(args, console),
         Command::Dump(args) => dump::run(args, console),
+        Command::Serve(args) => serve::run(args, console),
         Command::Completions(args) => completions::run(args, console),
     }
 }

@@ -5,7 +5,7 @@ use super::table::{self, Left, Right, Table};
 use super::{Outcome, inputs};
 use crate::bench::{self, StepTime, Times};
 use crate::error::read_file;
-use crate::{Error, Instance, NamedTensor, npz, write_atomically};
+use crate::{Error, Instance, LoadOptions, NamedTensor, npz, write_atomically};
 use ir::Tensor;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,8 @@ pub struct Args {
     /// Write the outputs to a file instead of showing them
     #[arg(short, long, value_name = "OUT.npz")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
     /// Show the time of every step
     #[arg(long)]
     profile: bool,
@@ -39,6 +41,17 @@ pub struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// How a module is run.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct How {
+    /// Threads that compute
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    threads: Option<u32>,
+    /// The variant of the module's code instead of the best one: baseline, relaxed, threads or relaxed+threads
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
 }
 
 /// Shape and contents of an output.
@@ -58,6 +71,7 @@ struct Summary {
 #[derive(Debug, Serialize)]
 struct Report {
     model: String,
+    variant: String,
     outputs: Vec<Summary>,
     times: Times,
     memory: crate::engine::MemoryStats,
@@ -68,7 +82,7 @@ struct Report {
 pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
     let spinner = console.spinner();
     spinner.say("compiling the module");
-    let mut instance = load(&args.module)?;
+    let mut instance = load(&args.module, &args.how)?;
     drop(spinner);
     let inputs = inputs::read(&args.inputs, &instance.manifest().inputs)?;
     let bar = console.bar(args.repeat as usize, "running");
@@ -85,6 +99,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
     };
     let report = Report {
         model: instance.manifest().model.clone(),
+        variant: instance.variant().to_string(),
         outputs: outputs.iter().map(summary).collect(),
         times,
         memory: instance.memory()?,
@@ -112,11 +127,12 @@ pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
 }
 
 /// Loads a module file.
-pub fn load(path: &Path) -> Result<Instance, Error> {
+pub fn load(path: &Path, how: &How) -> Result<Instance, Error> {
     let bytes = read_file(path)?;
     // Named with its file, which the engine does not know.
     link::read_manifest(&bytes).map_err(|source| Error::Module { path: path.into(), source })?;
-    Ok(Instance::load(&bytes)?)
+    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.into() });
+    Ok(Instance::load_with(&bytes, &LoadOptions { threads: how.threads, variant: how.variant.clone(), folder })?)
 }
 
 const TOP: usize = 5;

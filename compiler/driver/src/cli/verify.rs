@@ -2,7 +2,8 @@
 
 use super::console::{Console, Style};
 use super::table::{self, Left, Right, Table};
-use super::{Outcome, inputs, run::load};
+use super::run::{How, load};
+use super::{Outcome, inputs};
 use crate::compare::Tolerance;
 use crate::verify::{Sample, random_inputs, verify};
 use crate::{Error, ModelOptions};
@@ -43,6 +44,8 @@ pub struct Args {
     atol: f64,
     #[command(flatten)]
     options: ModelOptions,
+    #[command(flatten)]
+    how: How,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -60,7 +63,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
     spinner.say("importing the model");
     let graph = crate::export::import(&args.model, &args.options.resolve()?)?.graph;
     spinner.say("compiling the module");
-    let mut instance = load(&args.module)?;
+    let mut instance = load(&args.module, &args.how)?;
     let tolerance = Tolerance { rtol: args.rtol, atol: args.atol };
     let mut sets = vec![];
     if !args.inputs.is_empty() {

@@ -1,6 +1,7 @@
 //! Execution of an algorithm, element by element: the check that an operator's lowering says the same as its meaning.
 //! Sums run in `f64` (integers: 64 bits, wrapping). It shares the scalar functions with `eval`, and nothing else.
 
+use super::recurrent::interpret_recurrent;
 use super::{Access, Affine, Algorithm, Axis, Combine, Contract, Epilogue, Gather, Map, Reduce, Shuffle, Window};
 use crate::dim::{Dim, const_dims};
 use crate::dtype::{Class, DType, Element, highest, lowest};
@@ -24,6 +25,8 @@ pub enum InterpretError {
     WrittenTwice(usize),
     #[error("element {0} of the output is not written")]
     NotWritten(usize),
+    #[error("`{0}` is a routine, not a nest")]
+    Routine(&'static str),
     #[error("{0}")]
     Scalar(String),
     #[error("the output has type {stated}, the algorithm gives {found}")]
@@ -42,6 +45,9 @@ pub fn interpret(algorithm: &Algorithm, inputs: &[&Tensor], output: &TensorType)
         Algorithm::Reduce(nest) => reduce(nest, inputs, &mut out)?,
         Algorithm::Shuffle(nest) => shuffle(nest, inputs, &mut out)?,
         Algorithm::Gather(nest) => gather(nest, inputs, &mut out)?,
+        Algorithm::Recurrent(nest) => return Ok(cast(&interpret_recurrent(nest, inputs)?[0], output.dtype)),
+        // Its code is the meaning's: there is nothing to compare.
+        Algorithm::Routine(routine) => return Err(InterpretError::Routine(routine.name)),
         Algorithm::View => return Ok(inputs[0].clone().reshaped(&out.tensor.shape)),
         Algorithm::Sizes(dims) => {
             for (i, size) in numbers(dims)?.into_iter().enumerate() {

@@ -8,6 +8,8 @@ use crate::dim::Dim;
 use crate::pointwise::{Literal, Pointwise};
 
 mod interpret;
+pub mod recurrent;
+pub mod routine;
 pub use interpret::{InterpretError, interpret};
 
 /// Index of an axis in its nest.
@@ -177,6 +179,8 @@ pub enum Algorithm {
     Reduce(Reduce),
     Shuffle(Shuffle),
     Gather(Gather),
+    Recurrent(recurrent::Recurrent),
+    Routine(routine::Routine),
     /// The output is input 0 under another shape: no work.
     View,
     /// The output's elements are these sizes.

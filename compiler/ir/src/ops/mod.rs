@@ -11,7 +11,9 @@ use crate::tensor::Tensor;
 pub mod contract;
 pub mod gather;
 pub mod map;
+pub mod recurrent;
 pub mod reduce;
+pub mod routine;
 pub mod shuffle;
 pub mod window;
 
@@ -100,7 +102,38 @@ ops! {
     Pad "pad" shuffle::pad::Pad,
     Concat "concat" shuffle::concat::Concat,
     Gather "gather" gather::gather_op::Gather,
+    Recurrent "recurrent" recurrent::recurrent_op::Recurrent,
     Sizes "sizes" shuffle::sizes::Sizes,
+    CheckSizes "check_sizes" routine::check::CheckSizes,
+    CheckAxes "check_axes" routine::check::CheckAxes,
+    DynamicSlice "dynamic_slice" routine::dynamic::DynamicSlice,
+    DynamicPad "dynamic_pad" routine::dynamic::DynamicPad,
+    ReduceAxes "reduce_axes" routine::dynamic::ReduceAxes,
+    Cumulate "cumulate" routine::dynamic::Cumulate,
+    TopK "top_k" routine::select::TopK,
+    Unique "unique" routine::select::Unique,
+    NonZero "nonzero" routine::select::NonZero,
+    Compress "compress" routine::select::Compress,
+    ReverseSequence "reverse_sequence" routine::select::ReverseSequence,
+    GatherElements "gather_elements" routine::scatter::GatherElements,
+    GatherNd "gather_nd" routine::scatter::GatherNd,
+    ScatterElements "scatter_elements" routine::scatter::ScatterElements,
+    ScatterNd "scatter_nd" routine::scatter::ScatterNd,
+    TensorScatter "tensor_scatter" routine::scatter::TensorScatter,
+    MaxPoolIndices "max_pool_indices" routine::pool::MaxPoolIndices,
+    MaxUnpool "max_unpool" routine::pool::MaxUnpool,
+    MaxRoiPool "max_roi_pool" routine::pool::MaxRoiPool,
+    Col2Im "col2im" routine::pool::Col2Im,
+    GridSample "grid_sample" routine::sample::GridSample,
+    RoiAlign "roi_align" routine::sample::RoiAlign,
+    DeformConv "deform_conv" routine::sample::DeformConv,
+    Resize "resize" routine::sample::Resize,
+    NonMaxSuppression "non_max_suppression" routine::detect::NonMaxSuppression,
+    Det "det" routine::detect::Det,
+    RandomUniform "random_uniform" routine::random::RandomUniform,
+    RandomNormal "random_normal" routine::random::RandomNormal,
+    Bernoulli "bernoulli" routine::random::Bernoulli,
+    Multinomial "multinomial" routine::random::Multinomial,
 }
 
 impl Op {

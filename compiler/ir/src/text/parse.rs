@@ -299,6 +299,10 @@ fn tensor_of(dtype: DType, shape: &[usize], elements: &[String]) -> std::result:
         DType::F32 => all!(f32, x => x),
         DType::F64 => all!(f64, x => x),
         DType::U64 => all!(u64, x => x),
+        dtype if dtype.is_narrow_float() => {
+            let values = elements.iter().map(|text| read::<f64>(text, dtype)).collect::<std::result::Result<Vec<_>, _>>()?;
+            Tensor::from_fn(dtype, shape, |i| values[i])
+        }
         _ => {
             let values = elements.iter().map(|text| read::<i64>(text, dtype)).collect::<std::result::Result<Vec<_>, _>>()?;
             for_dtype!(dtype, T => {

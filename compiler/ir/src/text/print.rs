@@ -40,6 +40,7 @@ impl Display for Fn {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match self {
             Fn::Cast(to) => write!(f, "cast_{to}"),
+            Fn::Bits(to) => write!(f, "bits_{to}"),
             g => f.write_str(g.name()),
         }
     }

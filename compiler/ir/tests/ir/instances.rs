@@ -4,6 +4,7 @@ use ir::ops::contract::conv::{Conv, DataLayout};
 use ir::ops::contract::matmul::MatMul;
 use ir::ops::gather::gather_op::Gather;
 use ir::ops::map::Map;
+use ir::ops::recurrent::recurrent_op::{Cell, Direction, Recurrent};
 use ir::ops::reduce::normalize::Normalize;
 use ir::ops::reduce::reduce_op::{Reduce, ReduceKind};
 use ir::ops::reduce::softmax::Softmax;
@@ -181,6 +182,7 @@ pub fn instance(name: &str, rng: &mut Rng) -> (Op, Vec<Tensor>) {
             let indices = Tensor::from_fn(integer, &picks, |_| rng.range(-n, n - 1) as f64);
             (Gather { axis }.into(), vec![rng.tensor(dtype, &data), indices])
         }
+        "recurrent" => return recurrent(rng),
         "sizes" => (Sizes { dims: (0..rng.range(0, 4)).map(|_| Dim::from(rng.size())).collect() }.into(), vec![]),
         other => panic!("no generator for `{other}`"),
     };
@@ -229,6 +231,39 @@ fn epilogue(rng: &mut Rng, dtype: DType, shape: &[usize]) -> (Pointwise, Vec<Ten
     (body, extra)
 }
 
+/// A cell with random activations; half of the time with fewer steps for some batch elements.
+fn recurrent(rng: &mut Rng) -> (Op, Vec<Tensor>) {
+    let activations = [Fn::Sigmoid, Fn::Tanh, Fn::Relu, Fn::Softplus].map(Pointwise::of);
+    let mut activation = |usual: usize| if rng.flag() { activations[usual].clone() } else { rng.pick(&activations) };
+    let (f, g, h) = (activation(0), activation(1), activation(1));
+    let cell = rng.pick(Cell::ALL);
+    let op = Recurrent {
+        cell,
+        direction: rng.pick(Direction::ALL),
+        f,
+        g,
+        h,
+        input_forget: cell == Cell::Lstm && rng.flag(),
+        linear_before_reset: cell == Cell::Gru && rng.flag(),
+        peepholes: cell == Cell::Lstm && rng.flag(),
+        lengths: rng.flag(),
+    };
+    let dtype = rng.pick(&[DType::F32, DType::F64]);
+    let (steps, batch, hidden) = (rng.size(), rng.size(), rng.size());
+    let (directions, gates) = (op.direction.backwards().len(), cell.gates());
+    let state = vec![directions, batch, hidden];
+    let mut shapes = vec![vec![steps, batch, directions * gates * hidden], vec![directions, gates * hidden, hidden], state.clone()];
+    shapes.extend((cell == Cell::Lstm).then_some(state));
+    shapes.extend(op.peepholes.then(|| vec![directions, 3 * hidden]));
+    shapes.extend(op.linear_before_reset.then(|| vec![directions, hidden]));
+    let mut inputs: Vec<Tensor> = shapes.iter().map(|shape| rng.tensor(dtype, shape)).collect();
+    if op.lengths {
+        let lengths: Vec<i32> = (0..batch).map(|_| rng.range(0, steps as i64) as i32).collect();
+        inputs.push(Tensor::new(&[batch], &lengths));
+    }
+    (op.into(), inputs)
+}
+
 /// Any function over operands of random types.
 fn map(rng: &mut Rng) -> (Op, Vec<Tensor>) {
     let f = rng.pick(Fn::ALL);
@@ -236,6 +271,7 @@ fn map(rng: &mut Rng) -> (Op, Vec<Tensor>) {
     let f = if rng.range(0, 9) == 0 { Fn::Cast(to) } else { f };
     let dtype = match f {
         Fn::And | Fn::Or | Fn::Xor | Fn::Not => rng.pick(&[DType::Bool, DType::U8, DType::I32]),
+        Fn::Shl | Fn::Shr => rng.pick(&[DType::U8, DType::I32, DType::I64]),
         Fn::Equal | Fn::Select | Fn::Cast(_) => rng.any(),
         f if f.arity() == 1 => rng.float(),
         _ => rng.numeric(),

@@ -13,13 +13,23 @@ const TASKS: u32 = 4;
 
 /// y = relu(x · w + b), element by element.
 pub fn scale_relu() -> Kernel {
-    let mut k = K::new("scale_relu_f32");
+    scale_relu_of(K::new("scale_relu_f32"))
+}
+
+/// The same with fused multiply-adds.
+pub fn scale_relu_relaxed() -> Kernel {
+    let mut k = K::new("scale_relu_f32_relaxed");
+    k.use_relaxed_madd();
+    scale_relu_of(k)
+}
+
+fn scale_relu_of(mut k: K) -> Kernel {
     let (x, w, b, y) = (k.arena("x"), k.weights("w"), k.weights("b"), k.arena("y"));
     let block = k.let_("block", k.task() * (BYTES / TASKS) as i32);
     let zero = k.constant(0.0);
     k.for_("i", 0, (BYTES / TASKS) as i32, 16, |k, i| {
         let at = k.let_("at", block + i);
-        let sum = load::<F32x4>(x + at, 0) * load::<F32x4>(w + at, 0) + load::<F32x4>(b + at, 0);
+        let sum = k.mul_add(load::<F32x4>(x + at, 0), load::<F32x4>(w + at, 0), load::<F32x4>(b + at, 0));
         k.store(y + at, 0, max_nan(sum, zero));
     });
     k.finish()
@@ -32,6 +42,20 @@ pub fn double() -> Kernel {
     k.for_("i", 0, BYTES as i32, 16, |k, i| {
         let value = k.let_("value", load::<F32x4>(x + i, 0));
         k.store(y + i, 0, value + value);
+    });
+    k.finish()
+}
+
+/// The same as [`double`] in another way.
+pub fn double_relaxed() -> Kernel {
+    let mut k = K::new("double_f32_relaxed");
+    k.use_relaxed_madd();
+    let (x, y) = (k.arena("x"), k.arena("y"));
+    let two = k.constant(2.0);
+    let zero = k.constant(0.0);
+    k.for_("i", 0, BYTES as i32, 16, |k, i| {
+        let value = k.mul_add(load::<F32x4>(x + i, 0), two, zero);
+        k.store(y + i, 0, value);
     });
     k.finish()
 }
@@ -58,7 +82,7 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 }
 
 fn buffer(name: &str, offset: u32, live: std::ops::Range<usize>) -> Buffer {
-    Buffer { name: name.into(), bytes: BYTES, align: 64, live, offset }
+    Buffer { name: name.into(), bytes: BYTES, align: 64, live, offset, persistent: false }
 }
 
 fn port(name: &str, buffer: usize) -> Port {
@@ -75,6 +99,7 @@ fn step(kernel: usize, args: Vec<Arg>, tasks: u32, origin: &str, reads: usize, w
         kernel: KernelId(kernel),
         args,
         tasks,
+        sequential: false,
         origin: vec![origin.into()],
         macs: N as u64,
         reads: vec![BufferId(reads)],

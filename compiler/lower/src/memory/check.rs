@@ -79,8 +79,18 @@ pub fn check(plan: &Plan) -> Result<(), MemoryFault> {
         replay.live(&place, Access::Write, port.buffer, 0)?;
         replay.write(port.buffer);
     }
+    for (id, buffer) in plan.buffers.iter().enumerate().filter(|(_, b)| b.persistent) {
+        let place = format!("persistent buffer `{}`", buffer.name);
+        let inputs: Vec<BufferId> = plan.inputs.iter().map(|p| p.buffer).collect();
+        replay.apart(&place, BufferId(id), &inputs)?;
+        replay.write(BufferId(id));
+    }
     for (i, step) in plan.steps.iter().enumerate() {
         replay.step(i, step)?;
+    }
+    // What persists must still be there when the next run starts.
+    for (id, buffer) in plan.buffers.iter().enumerate().filter(|(_, b)| b.persistent) {
+        replay.intact(&format!("persistent buffer `{}`", buffer.name), Access::Read, BufferId(id))?;
     }
     // An empty output has nothing to be written.
     for port in plan.outputs.iter().filter(|p| p.bytes > 0) {

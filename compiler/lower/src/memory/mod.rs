@@ -29,7 +29,8 @@ pub fn set_lifetimes(plan: &mut Plan) {
         let last = plan.steps.len().saturating_sub(1);
         touch(port.buffer, last, last + 1);
     }
+    let steps = plan.steps.len();
     for (buffer, (first, end)) in plan.buffers.iter_mut().zip(first.into_iter().zip(end)) {
-        buffer.live = first.min(end)..end;
+        buffer.live = if buffer.persistent { 0..steps } else { first.min(end)..end };
     }
 }

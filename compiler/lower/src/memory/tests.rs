@@ -51,7 +51,7 @@ impl Builder {
 
     fn buffer(&mut self, bytes: u32) -> BufferId {
         let name = format!("b{}", self.plan.buffers.len());
-        self.plan.buffers.push(Buffer { name, bytes, align: 64, live: 0..0, offset: 0 });
+        self.plan.buffers.push(Buffer { name, bytes, align: 64, live: 0..0, offset: 0, persistent: false });
         BufferId(self.plan.buffers.len() - 1)
     }
 
@@ -78,7 +78,7 @@ impl Builder {
         used.extend(reads.iter().filter(|r| !writes.contains(r)));
         let args: Vec<Arg> = used.iter().map(|b| Arg::Buffer(*b, 0)).collect();
         let kernel = crate::plan::KernelId(args.len());
-        self.plan.steps.push(Step { kernel, args, tasks: 1, origin: vec![], macs: 0, reads: reads.to_vec(), writes: writes.to_vec() });
+        self.plan.steps.push(Step { kernel, args, tasks: 1, sequential: false, origin: vec![], macs: 0, reads: reads.to_vec(), writes: writes.to_vec() });
     }
 
     fn apply(&mut self, reads: &[BufferId], bytes: u32) -> BufferId {

@@ -2,7 +2,7 @@
 //! between integers.
 
 use super::{int, mask};
-use crate::lanes::{Lanes, half, zero};
+use crate::lanes::{Lanes, half, narrow, zero};
 use ir::{DType, dtype::Class};
 use kernel::*;
 
@@ -16,7 +16,10 @@ pub fn cast(k: &mut K, from: DType, to: DType, x: Lanes) -> Lanes {
         Lanes::I32(x) => from_int(k, from == DType::U32, to, x),
         Lanes::I64(x) => from_wide(k, from == DType::U64, to, x),
         Lanes::Mask(x) => match to {
-            DType::F32 | DType::F16 | DType::BF16 => Lanes::F32(x.cast() & k.constant(1.0)),
+            to if is_single(to) => {
+                let one = x.cast() & k.constant(1.0);
+                Lanes::F32(rounded(k, to, one))
+            }
             _ => {
                 let bit = x & k.constant_i32x4(1);
                 from_int(k, false, to, bit)
@@ -25,7 +28,12 @@ pub fn cast(k: &mut K, from: DType, to: DType, x: Lanes) -> Lanes {
     }
 }
 
-/// Values of a 16-bit float type, still as `f32`.
+/// Floats that travel as `f32`.
+fn is_single(dtype: DType) -> bool {
+    dtype.is_float() && dtype != DType::F64
+}
+
+/// Values of a float type of 16 bits or less, still as `f32`.
 fn rounded(k: &mut K, to: DType, x: E<F32x4>) -> E<F32x4> {
     match to {
         DType::F16 => {
@@ -33,18 +41,63 @@ fn rounded(k: &mut K, to: DType, x: E<F32x4>) -> E<F32x4> {
             half::from_f16(k, bits)
         }
         DType::BF16 => half::from_bf16(half::to_bf16(k, x)),
+        to if to.is_narrow_float() => {
+            // Infinities saturate too.
+            let x = if to == DType::F8E5M2 {
+                let (low, high) = (k.constant(-57344.0), k.constant(57344.0));
+                f32x4_pmax(f32x4_pmin(x, high), low)
+            } else {
+                x
+            };
+            let codes = narrow::encode(k, to, x);
+            narrow::decode(k, to, codes)
+        }
         _ => x,
     }
 }
 
 /// The range of a narrow integer type; `None` for 32 bits and more.
 fn range(to: DType) -> Option<(i32, i32)> {
-    let bits = 8 * to.bytes();
+    let bits = to.bits();
     (bits < 32).then(|| if to.class() == Class::Unsigned { (0, (1 << bits) - 1) } else { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) })
+}
+
+/// The same bits as an element of another type of as many bits.
+pub fn reinterpret(k: &mut K, from: DType, to: DType, x: Lanes) -> Lanes {
+    // The bits, as unsigned words of the lanes' width.
+    let words = match (x, from) {
+        (Lanes::F64(x), _) => Lanes::I64(x.map(E::cast)),
+        (Lanes::F32(x), DType::F16) => Lanes::I32(half::to_f16(k, x)),
+        (Lanes::F32(x), DType::BF16) => Lanes::I32(half::to_bf16(k, x)),
+        (Lanes::F32(x), from) if from.is_narrow_float() => Lanes::I32(narrow::encode(k, from, x)),
+        (Lanes::F32(x), _) => Lanes::I32(x.cast()),
+        (Lanes::Mask(x), _) => Lanes::I32(x & k.constant_i32x4(1)),
+        (x, _) => x,
+    };
+    match (words, to) {
+        (Lanes::I64(x), DType::F64) => Lanes::F64(x.map(E::cast)),
+        (Lanes::I32(x), DType::F32) => Lanes::F32(x.cast()),
+        (Lanes::I32(x), DType::F16) => {
+            let bits = x & k.constant_i32x4(0xffff);
+            Lanes::F32(half::from_f16(k, bits))
+        }
+        (Lanes::I32(x), DType::BF16) => Lanes::F32(half::from_bf16(x)),
+        (Lanes::I32(x), DType::Bool) => Lanes::Mask(i32x4_ne(x, zero::<I32x4>())),
+        (Lanes::I32(x), to) if to.is_narrow_float() => {
+            let codes = x & k.constant_i32x4(0xff);
+            Lanes::F32(narrow::decode(k, to, codes))
+        }
+        (Lanes::I32(x), to) => Lanes::I32(int::wrap(k, to, x)),
+        (x, _) => x,
+    }
 }
 
 /// Saturates 32-bit integers to a narrower type.
 fn saturated(k: &mut K, to: DType, x: E<I32x4>) -> E<I32x4> {
+    // Integers of less than a byte wrap.
+    if to.bits() < 8 {
+        return int::wrap(k, to, x);
+    }
     match range(to) {
         Some((low, high)) => i32x4_max_s(i32x4_min_s(x, k.constant_i32x4(high)), k.constant_i32x4(low)),
         None => x,
@@ -58,7 +111,7 @@ fn lanes(f: impl Fn(u8) -> E<I64>) -> Lanes {
 
 fn from_f32(k: &mut K, to: DType, x: E<F32x4>) -> Lanes {
     match to {
-        DType::F32 | DType::F16 | DType::BF16 => Lanes::F32(rounded(k, to, x)),
+        to if is_single(to) => Lanes::F32(rounded(k, to, x)),
         DType::F64 => {
             let x = k.in_local("x", x);
             Lanes::F64([f64x2_promote_low_f32x4(x), f64x2_promote_low_f32x4(shuffle64::<F32x4>([1, 0], x, x))])
@@ -79,7 +132,7 @@ fn from_f32(k: &mut K, to: DType, x: E<F32x4>) -> Lanes {
 fn from_f64(k: &mut K, to: DType, [low, high]: [E<F64x2>; 2]) -> Lanes {
     match to {
         DType::F64 => Lanes::F64([low, high]),
-        DType::F32 | DType::F16 | DType::BF16 => {
+        to if is_single(to) => {
             let single = shuffle64::<F32x4>([0, 2], f32x4_demote_f64x2_zero(low), f32x4_demote_f64x2_zero(high));
             Lanes::F32(rounded(k, to, single))
         }
@@ -101,7 +154,7 @@ fn from_f64(k: &mut K, to: DType, [low, high]: [E<F64x2>; 2]) -> Lanes {
 
 fn from_int(k: &mut K, unsigned: bool, to: DType, x: E<I32x4>) -> Lanes {
     match to {
-        DType::F32 | DType::F16 | DType::BF16 => {
+        to if is_single(to) => {
             let x = if unsigned { f32x4_convert_i32x4_u(x) } else { f32x4_convert_i32x4_s(x) };
             Lanes::F32(rounded(k, to, x))
         }
@@ -127,7 +180,7 @@ fn from_wide(k: &mut K, unsigned: bool, to: DType, [low, high]: [E<I64x2>; 2]) -
     match to {
         DType::I64 | DType::U64 => Lanes::I64([low, high]),
         DType::Bool => Lanes::Mask(mask::narrow([i64x2_ne(low, zero::<I64x2>()), i64x2_ne(high, zero::<I64x2>())])),
-        DType::F32 | DType::F64 | DType::F16 | DType::BF16 => {
+        to if to.is_float() => {
             let x = [k.in_local("low", low), k.in_local("high", high)];
             let lane = |i: u8| i64x2_extract_lane(i % 2, x[usize::from(i / 2)]);
             if to == DType::F64 {

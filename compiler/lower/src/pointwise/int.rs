@@ -22,6 +22,8 @@ pub const HAS: &[Fn] = &[
     Fn::Or,
     Fn::Xor,
     Fn::Not,
+    Fn::Shl,
+    Fn::Shr,
     Fn::Clamp,
     Fn::Relu,
     Fn::Neg,
@@ -40,6 +42,10 @@ pub fn wrap(k: &mut K, dtype: DType, x: E<I32x4>) -> E<I32x4> {
         DType::I16 => i32x4_shr_s(i32x4_shl(x, 16), 16),
         DType::U8 => x & k.constant_i32x4(0xff),
         DType::U16 => x & k.constant_i32x4(0xffff),
+        DType::I4 => i32x4_shr_s(i32x4_shl(x, 28), 28),
+        DType::I2 => i32x4_shr_s(i32x4_shl(x, 30), 30),
+        DType::U4 => x & k.constant_i32x4(0xf),
+        DType::U2 => x & k.constant_i32x4(0x3),
         _ => x,
     }
 }
@@ -78,6 +84,10 @@ pub fn apply(k: &mut K, f: Fn, dtype: DType, x: Vec<Lanes>) -> Lanes {
         Fn::And => a & b(),
         Fn::Or => a | b(),
         Fn::Xor => a ^ b(),
+        Fn::Shl | Fn::Shr => {
+            let x = shift(k, f, dtype, a, b());
+            wrap(k, dtype, x)
+        }
         Fn::Relu if unsigned => a,
         Fn::Relu => i32x4_max_s(a, zero::<I32x4>()),
         Fn::Abs if unsigned => a,
@@ -137,6 +147,24 @@ fn divide(k: &mut K, f: Fn, unsigned: bool, a: E<I32x4>, b: E<I32x4>) -> E<I32x4
     }
     let signs_differ = i32x4_shr_s(r ^ b, 31) & i32x4_ne(r, zero::<I32x4>());
     r + (signs_differ & b)
+}
+
+/// Lane by lane, each by its own number of bits.
+fn shift(k: &mut K, f: Fn, dtype: DType, a: E<I32x4>, b: E<I32x4>) -> E<I32x4> {
+    let (a, b) = (k.in_local("a", a), k.in_local("b", b));
+    let signed = dtype.class() == ir::dtype::Class::Signed;
+    let lane = |i: u8| {
+        let (a, b) = (i32x4_extract_lane(i, a), i32x4_extract_lane(i, b));
+        match f {
+            Fn::Shl => i32_shl(a, b),
+            _ if signed => i32_shr_s(a, b),
+            _ => i32_shr_u(a, b),
+        }
+    };
+    let moved = (1..4).fold(i32x4_splat(lane(0)), |v, i| i32x4_replace_lane(i, v, lane(i)));
+    let is_whole = i32x4_ge_u(b, k.constant_i32x4(if dtype.bits() < 8 { 64 } else { dtype.bits() as i32 }.min(32)));
+    let rest = if f == Fn::Shr && signed { i32x4_shr_s(a, 31) } else { zero::<I32x4>() };
+    bitselect::<I32x4, I32x4>(is_whole, rest, moved)
 }
 
 /// By repeated squaring; a negative exponent rounds towards zero.

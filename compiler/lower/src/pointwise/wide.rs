@@ -62,6 +62,7 @@ fn half(k: &mut K, f: Fn, unsigned: bool, x: Vec<E<I64x2>>) -> E<I64x2> {
         Fn::Or => a | b(),
         Fn::Xor => a ^ b(),
         Fn::Not => a ^ i64x2_splat(-1),
+        Fn::Shl | Fn::Shr => shift(k, f, unsigned, a, b()),
         Fn::Neg => i64x2_neg(a),
         Fn::Relu if !unsigned => extremum(k, false, true, a, zero()),
         Fn::Abs if !unsigned => i64x2_abs(a),
@@ -99,6 +100,23 @@ fn divide(k: &mut K, f: Fn, unsigned: bool, a: E<I64x2>, b: E<I64x2>) -> E<I64x2
     }
     let signs_differ = i64x2_shr_s(r ^ b, 63) & i64x2_ne(r, zero::<I64x2>());
     r + (signs_differ & b)
+}
+
+/// Lane by lane, each by its own number of bits.
+fn shift(k: &mut K, f: Fn, unsigned: bool, a: E<I64x2>, b: E<I64x2>) -> E<I64x2> {
+    let (a, b) = (k.in_local("a", a), k.in_local("b", b));
+    let lane = |i: u8| {
+        let (a, b) = (i64x2_extract_lane(i, a), i64x2_extract_lane(i, b));
+        match f {
+            Fn::Shl => i64_shl(a, b),
+            _ if unsigned => i64_shr_u(a, b),
+            _ => i64_shr_s(a, b),
+        }
+    };
+    let moved = i64x2_replace_lane(1, i64x2_splat(lane(0)), lane(1));
+    let is_whole = i64x2_ge_s(b, i64x2_splat(64)) | i64x2_lt_s(b, zero::<I64x2>());
+    let rest = if f == Fn::Shr && !unsigned { i64x2_shr_s(a, 63) } else { zero() };
+    bitselect::<I64x2, I64x2>(is_whole, rest, moved)
 }
 
 /// By repeated squaring; a negative exponent rounds towards zero.

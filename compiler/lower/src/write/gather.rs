@@ -115,8 +115,8 @@ fn kernel(nest: &Nest, tasks: Tasks, indices: &View, size: usize, step: i64, byt
 /// One index as a position in `0..size`.
 fn load_index(k: &mut K, dtype: DType, at: V<I32>, size: usize) -> E<I32> {
     let raw = match dtype {
-        DType::I8 => i64_load8_s(at, 0),
-        DType::U8 => i64_load8_u(at, 0),
+        DType::I8 | DType::I4 | DType::I2 => i64_load8_s(at, 0),
+        DType::U8 | DType::U4 | DType::U2 => i64_load8_u(at, 0),
         DType::I16 => i64_load16_s(at, 0),
         DType::U16 => i64_load16_u(at, 0),
         DType::I32 => i64_load32_s(at, 0),

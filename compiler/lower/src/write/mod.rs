@@ -11,7 +11,9 @@ pub mod map;
 pub mod moves;
 pub mod nest;
 pub mod pack;
+pub mod recurrent;
 pub mod reduce;
+pub mod routine;
 pub mod shuffle;
 pub mod window;
 
@@ -24,6 +26,8 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, algorithm: &Algorithm) -> Result<(), Lowe
         Algorithm::Reduce(reduce) => reduce::write(cx, nx, reduce),
         Algorithm::Shuffle(shuffle) => shuffle::write(cx, nx, shuffle),
         Algorithm::Gather(gather) => gather::write(cx, nx, gather),
+        Algorithm::Recurrent(recurrent) => recurrent::write(cx, nx, recurrent),
+        Algorithm::Routine(routine) => routine::write(cx, nx, routine),
         Algorithm::View => Ok(()),
         Algorithm::Sizes(_) => Err(LowerError::Bug { layer: nx.name.clone(), what: "sizes were not folded to a constant".into() }),
     }

@@ -64,7 +64,8 @@ impl Box {
     /// Elements to which blocks of dimension `d` must be aligned.
     pub fn multiple(&self, d: usize) -> usize {
         match self.form() {
-            Form::Transpose if d + 2 >= self.dims.len() => 4,
+            Form::Transpose if d + 2 == self.dims.len() => COLUMNS,
+            Form::Transpose if d + 1 == self.dims.len() => 4,
             _ if d + 1 == self.dims.len() => 64 / self.bytes,
             _ => 1,
         }
@@ -171,30 +172,39 @@ pub fn fill(k: &mut K, dst: V<I32>, len: usize, value: V<V128>) {
     }
 }
 
-/// Two dimensions that change places: the first is contiguous in the source, the second in the destination.
+/// Columns that are moved together: a cache line of them.
+const COLUMNS: usize = 16;
+
+/// Two dimensions that change places: the first is contiguous in the source, the second in the destination. Blocks of
+/// columns are outermost, so that the lines in use are few, however far apart.
 fn transpose(k: &mut K, shape: &Box, src: V<I32>, dst: V<I32>) {
     let (columns, rows) = (shape.dims[0], shape.dims[1]);
     let (from, to) = (shape.from[1], shape.to[0]);
-    k.for_tiles("column", columns, 4, |k, column, n_columns| {
+    k.for_tiles("column", columns, COLUMNS, |k, column, n_columns| {
         let (src, dst) = (k.let_("src", src + column.clone() * 4), k.let_("dst", dst + column * to as i32));
-        if rows == 3 && to == 12 && n_columns == 4 {
-            return interleave3(k, from, src, dst);
+        let tiles = || (0..n_columns).step_by(4).map(|c| (c as i32, (n_columns - c).min(4)));
+        if rows == 3 && to == 12 {
+            for (c, n) in tiles() {
+                let (src, dst) = (src + c * 4, dst + c * 12);
+                if n == 4 { interleave3(k, from, src, dst) } else { tile(k, [from, to], [3, n], src, dst) }
+            }
+            return;
         }
         k.for_tiles("row", rows, 4, |k, row, n_rows| {
             let (src, dst) = (k.let_("src", src + row.clone() * from as i32), k.let_("dst", dst + row * 4));
-            tile(k, [from, to], [n_rows, n_columns], src, dst);
+            tiles().for_each(|(c, n)| tile(k, [from, to], [n_rows, n], src + c * 4, dst + c * to as i32));
         });
     });
 }
 
 /// Four rows of four, or less.
-fn tile(k: &mut K, [from, to]: [i64; 2], [n_rows, n_columns]: [usize; 2], src: V<I32>, dst: V<I32>) {
+fn tile(k: &mut K, [from, to]: [i64; 2], [n_rows, n_columns]: [usize; 2], src: E<I32>, dst: E<I32>) {
     let rows: Vec<E<I32x4>> = (0..4)
         .map(|r| {
             if r >= n_rows {
                 return zero();
             }
-            k.let_("row", load_partial::<I32x4>(src + (from * r as i64) as i32, 0, n_columns)).get()
+            k.let_("row", load_partial::<I32x4>(src.clone() + (from * r as i64) as i32, 0, n_columns)).get()
         })
         .collect();
     let mut pair = |lanes: [u8; 4], a: usize, b: usize| k.let_("pair", shuffle32::<I32x4>(lanes, &rows[a], &rows[b]));
@@ -203,17 +213,17 @@ fn tile(k: &mut K, [from, to]: [i64; 2], [n_rows, n_columns]: [usize; 2], src: V
     for c in 0..n_columns {
         let [a, b] = if c < 2 { low } else { high };
         let column = shuffle64::<I32x4>(if c % 2 == 0 { [0, 2] } else { [1, 3] }, a, b);
-        k.store_partial::<I32x4>(dst + (to * c as i64) as i32, 0, column, n_rows);
+        k.store_partial::<I32x4>(dst.clone() + (to * c as i64) as i32, 0, column, n_rows);
     }
 }
 
 /// Three rows of four elements become four adjacent triples.
-fn interleave3(k: &mut K, from: i64, src: V<I32>, dst: V<I32>) {
-    let mut row = |r: i64| k.let_("row", load::<I32x4>(src + (from * r) as i32, 0));
+fn interleave3(k: &mut K, from: i64, src: E<I32>, dst: E<I32>) {
+    let mut row = |r: i64| k.let_("row", load::<I32x4>(src.clone() + (from * r) as i32, 0));
     let (a, b, c) = (row(0), row(1), row(2));
     let low = k.let_("low", shuffle32::<I32x4>([0, 4, 1, 5], a, b));
     let high = k.let_("high", shuffle32::<I32x4>([2, 6, 3, 7], a, b));
-    k.store(dst, 0, shuffle32::<I32x4>([0, 1, 4, 2], low, c));
-    k.store(dst, 16, shuffle64::<I32x4>([0, 2], shuffle32::<I32x4>([3, 5, 0, 0], low, c), high.get()));
+    k.store(dst.clone(), 0, shuffle32::<I32x4>([0, 1, 4, 2], low, c));
+    k.store(dst.clone(), 16, shuffle64::<I32x4>([0, 2], shuffle32::<I32x4>([3, 5, 0, 0], low, c), high.get()));
     k.store(dst, 32, shuffle32::<I32x4>([6, 2, 3, 7], high, c));
 }

@@ -25,6 +25,10 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
     memory.resize(memory.len().next_multiple_of(64), 0xff);
     let args = memory.len() as u32;
     memory.resize(memory.len() + 4 * 64, 0);
+    for buffer in plan.buffers.iter().filter(|b| b.persistent) {
+        let at = (arena_base + buffer.offset) as usize;
+        memory[at..at + buffer.bytes as usize].fill(0);
+    }
     for (port, tensor) in plan.inputs.iter().zip(inputs) {
         let at = (arena_base + plan.buffers[port.buffer.0].offset + port.offset) as usize;
         memory[at..at + port.bytes as usize].copy_from_slice(tensor.bytes());
@@ -46,10 +50,13 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
             Arg::Weight(w, _) => Some(weights[w.0].clone()),
             _ => None,
         }));
+        let mut callees = call_routine;
         let mut interp = Interp::new(&mut memory);
+        interp.callees = Some(&mut callees);
         interp.arena_base = arena_base;
         interp.allowed = Some(allowed);
-        for task in (0..step.tasks).rev() {
+        let order: Vec<u32> = if step.sequential { (0..step.tasks).collect() } else { (0..step.tasks).rev().collect() };
+        for task in order {
             interp.run(kernel, args, task).map_err(|e| format!("step {s}: {e}\n{kernel}"))?;
         }
     }
@@ -60,6 +67,16 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
         Tensor::from_bytes(dtype, &shape, &memory[at..at + port.bytes as usize]).expect("port sizes agree")
     };
     Ok(plan.outputs.iter().map(read).collect())
+}
+
+/// Runs a routine natively on the interpreter's memory.
+pub fn call_routine(name: &str, args: &[u128], memory: &mut [u8]) -> Result<(), String> {
+    let routine = routines::find(name).ok_or("there is no such routine")?;
+    let [descriptor, addresses @ ..] = args else { return Err("no arguments".into()) };
+    let addresses: Vec<u32> = addresses.iter().map(|a| *a as u32).collect();
+    let addresses = addresses.try_into().map_err(|_| "a wrong number of addresses")?;
+    let done = routines::frame::run_in(routine.run, memory, *descriptor as u32, &addresses);
+    done.map_err(|failure| format!("{:?} {}", failure.status, failure.detail as i32))
 }
 
 /// Lowers `graph` and compares the plan's outputs with `eval`, relative to the largest output.

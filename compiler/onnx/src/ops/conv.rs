@@ -92,7 +92,7 @@ fn add_bias(s: &mut Site, y: ValueId) -> Result<ValueId, Fault> {
     s.binary(Fn::Add, y, bias)
 }
 
-fn conv(s: &mut Site) -> Result<ValueId, Fault> {
+pub(super) fn conv(s: &mut Site) -> Result<ValueId, Fault> {
     let (x, w) = (s.input(0)?, s.input(1)?);
     if s.rank(x) != s.rank(w) {
         invalid!("the input {} and the weights {} must have the same rank", s.ty(x), s.ty(w));

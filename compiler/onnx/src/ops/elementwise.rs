@@ -1,11 +1,11 @@
 //! Operators that compute each element from the corresponding elements of their inputs.
 
-use super::{Row, one, term, term_with};
+use super::{Row, many, one, term, term_with};
 use crate::error::{Fault, invalid, unsupported};
-use crate::site::Site;
+use crate::site::{Arg, Site};
 use crate::tensor::dtype;
 use ir::pointwise::Fn;
-use ir::{Dim, ValueId};
+use ir::{DType, Dim, Tensor, ValueId};
 
 pub(super) const ROWS: &[Row] = &[
     term("Abs", "abs(?a)"),
@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Row] = &[
     term("Cos", "cos(?a)"),
     term("Cosh", "cosh(?a)"),
     term("Div", "div(?a, ?b)"),
-    one("Dropout", dropout),
+    many("Dropout", dropout),
     term_with("Elu", "select(less(?a, 0.0), mul(sub(exp(?a), 1.0), $alpha), ?a)", &[("alpha", 1.0)]),
     term("Equal", "equal(?a, ?b)"),
     term("Erf", "erf(?a)"),
@@ -49,7 +49,8 @@ pub(super) const ROWS: &[Row] = &[
     term("Neg", "neg(?a)"),
     term("Not", "not(?a)"),
     term("Or", "or(?a, ?b)"),
-    term("PRelu", "select(less(?a, 0.0), mul(?a, ?b), ?a)"),
+    one("PRelu", prelu_channels),
+    term("PRelu", "select(less(?a, 0.0), mul(?a, ?b), ?a)").since(7),
     one("Pow", pow),
     term("Reciprocal", "reciprocal(?a)"),
     term("Relu", "relu(?a)"),
@@ -72,6 +73,7 @@ pub(super) const ROWS: &[Row] = &[
     term("Softsign", "div(?a, add(abs(?a), 1.0))"),
     term("Sqrt", "sqrt(?a)"),
     term("Sub", "sub(?a, ?b)"),
+    term_with("SwiGLU", "mul(mul(?a, sigmoid(mul(?a, $alpha))), ?b)", &[("alpha", 1.0)]),
     term_with("Swish", "mul(?a, sigmoid(mul(?a, $alpha)))", &[("alpha", 1.0)]),
     term("Tan", "tan(?a)"),
     term("Tanh", "tanh(?a)"),
@@ -84,26 +86,68 @@ fn identity(s: &mut Site) -> Result<ValueId, Fault> {
     s.input(0)
 }
 
-/// Inference: passes its input through.
-fn dropout(s: &mut Site) -> Result<ValueId, Fault> {
+/// Inference, or nothing to drop: passes its input through, and the mask keeps everything.
+fn dropout(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
     if s.version >= 12
         && let Some(training) = s.optional(2)
         && s.scalar(training) != Some(0.0)
     {
-        return Err(Fault::unsupported("dropout in training mode is not supported").hint("call model.eval() before the export"));
+        let ratio = match s.optional(1) {
+            Some(ratio) => s.scalar(ratio).ok_or_else(|| Fault::run_time("ratio of what is dropped"))?,
+            None => 0.5,
+        };
+        if ratio != 0.0 {
+            return Err(Fault::unsupported("dropout in training mode is not supported").hint("call model.eval() before the export"));
+        }
     }
-    s.input(0)
+    let x = s.input(0)?;
+    if s.outputs.len() < 2 {
+        return Ok(vec![x]);
+    }
+    // The mask has the input's type before operator set 10.
+    let dtype = if s.version < 10 { s.dtype(x) } else { DType::Bool };
+    let kept = s.constant_value(Tensor::from_fn(dtype, &[], |_| 1.0));
+    let mask = s.expand(kept, s.shape(x))?;
+    Ok(vec![x, mask])
 }
 
 fn cast(s: &mut Site) -> Result<ValueId, Fault> {
     let x = s.input(0)?;
     let Some(to) = s.attributes.int("to")? else { invalid!("the attribute `to` is missing") };
-    s.cast(x, dtype(i32::try_from(to).unwrap_or(-1))?)
+    cast_to(s, x, dtype(i32::try_from(to).unwrap_or(-1))?)
+}
+
+/// Without `saturate`, what is too large for a float of 8 bits becomes infinite, or NaN where there is no infinity.
+pub(super) fn cast_to(s: &mut Site, x: ValueId, to: DType) -> Result<ValueId, Fault> {
+    let from = s.dtype(x);
+    if to == DType::F8E8M0 && from != to && s.attributes.string_or("round_mode", "up").is_ok_and(|mode| mode != "up") {
+        unsupported!("rounding to f8e8m0 other than up is not supported");
+    }
+    // What no longer rounds to the largest number, and the code that stands for it; some keep their sign.
+    let (is_too_large, code_of, keeps_sign) = match to {
+        DType::F8E4M3FN => ("greater(abs(?a), 464.0)", 0x7f, true),
+        DType::F8E4M3FNUZ => ("greater_equal(abs(?a), 248.0)", 0x80, false),
+        DType::F8E5M2 => ("greater_equal(abs(?a), 61440.0)", 0x7c, true),
+        DType::F8E5M2FNUZ => ("greater_equal(abs(?a), 61440.0)", 0x80, false),
+        _ => return s.cast(x, to),
+    };
+    if s.attributes.int_or("saturate", 1)? != 0 || !from.is_float() || from.is_narrow_float() {
+        return s.cast(x, to);
+    }
+    let is_too_large = s.term(is_too_large, &[x])?;
+    let code = s.cast(x, to)?;
+    let code = s.unary(Fn::Bits(DType::U8), code)?;
+    let special: Arg = match keeps_sign {
+        true => s.term(&format!("or(and(?a, 128), {code_of})"), &[code])?.into(),
+        false => Arg::Int(code_of),
+    };
+    let code = s.map(Fn::Select, [is_too_large.into(), special, code.into()])?;
+    s.unary(Fn::Bits(to), code)
 }
 
 fn cast_like(s: &mut Site) -> Result<ValueId, Fault> {
     let (x, like) = (s.input(0)?, s.input(1)?);
-    s.cast(x, s.dtype(like))
+    cast_to(s, x, s.dtype(like))
 }
 
 /// Limits are attributes before operator set 11, inputs after; either may be missing.
@@ -132,16 +176,26 @@ fn clip(s: &mut Site) -> Result<ValueId, Fault> {
     Ok(x)
 }
 
-fn gelu(s: &mut Site) -> Result<ValueId, Fault> {
+/// Before operator set 7 a slope with several elements has one per channel.
+fn prelu_channels(s: &mut Site) -> Result<ValueId, Fault> {
+    let (x, mut slope) = (s.input(0)?, s.input(1)?);
+    if s.rank(slope) == 1 && s.shape(slope)[0] != 1 && s.rank(x) > 1 {
+        slope = s.per_channel(slope, s.rank(x))?;
+    }
+    s.term("select(less(?a, 0.0), mul(?a, ?b), ?a)", &[x, slope])
+}
+
+pub(super) fn gelu(s: &mut Site) -> Result<ValueId, Fault> {
     let x = s.input(0)?;
     match s.attributes.string_or("approximate", "none")? {
         "none" => s.term("mul(mul(?a, add(erf(mul(?a, 0.7071067811865476)), 1.0)), 0.5)", &[x]),
-        "tanh" => {
-            let text = "mul(mul(?a, add(tanh(mul(add(?a, mul(mul(mul(?a, ?a), ?a), 0.044715)), 0.7978845608028654)), 1.0)), 0.5)";
-            s.term(text, &[x])
-        }
+        "tanh" => gelu_tanh(s, x),
         other => invalid!("the approximation `{other}` does not exist; expected `none` or `tanh`"),
     }
+}
+
+pub(super) fn gelu_tanh(s: &mut Site, x: ValueId) -> Result<ValueId, Fault> {
+    s.term("mul(mul(?a, add(tanh(mul(add(?a, mul(mul(mul(?a, ?a), ?a), 0.044715)), 0.7978845608028654)), 1.0)), 0.5)", &[x])
 }
 
 fn is_inf(s: &mut Site) -> Result<ValueId, Fault> {

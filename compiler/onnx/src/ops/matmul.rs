@@ -10,7 +10,7 @@ use ir::pointwise::{Fn, Pointwise};
 pub(super) const ROWS: &[Row] = &[one("Gemm", gemm), one("MatMul", matmul)];
 
 /// numpy's `matmul`: a vector operand is a row on the left, a column on the right.
-fn matmul(s: &mut Site) -> Result<ValueId, Fault> {
+pub(super) fn matmul(s: &mut Site) -> Result<ValueId, Fault> {
     let (mut a, mut b) = (s.input(0)?, s.input(1)?);
     if s.rank(a) == 0 || s.rank(b) == 0 {
         invalid!("the operands need at least one dimension, found {} and {}", s.ty(a), s.ty(b));
@@ -37,7 +37,7 @@ fn matmul(s: &mut Site) -> Result<ValueId, Fault> {
 }
 
 /// `alpha · A' · B' + beta · C`
-fn gemm(s: &mut Site) -> Result<ValueId, Fault> {
+pub(super) fn gemm(s: &mut Site) -> Result<ValueId, Fault> {
     let (mut a, b) = (s.input(0)?, s.input(1)?);
     if s.rank(a) != 2 || s.rank(b) != 2 {
         invalid!("the operands must be matrices, found {} and {}", s.ty(a), s.ty(b));

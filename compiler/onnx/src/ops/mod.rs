@@ -1,19 +1,34 @@
 //! The table of ONNX operators: one row per operator (and per change of meaning), grouped by family. A row is graph text
 //! or a function that builds core operators. No optimisation: passes simplify what rows write plainly.
 
+mod bits;
+pub(crate) mod attention;
+mod rotary;
+mod quant;
+mod signal;
+mod training;
+mod contrib;
+mod contrib_quant;
 mod conv;
+mod declared;
+mod linear_attention;
+mod einsum;
+mod crop;
 mod elementwise;
+mod loss;
 mod matmul;
 mod movement;
 mod norm;
 mod pad;
 mod pool;
+mod recurrent;
 mod reduce;
 mod resize;
+mod routine;
 mod shape;
 mod variadic;
 
-use crate::error::{Fault, unsupported};
+use crate::error::{Fault, Kind, invalid, unsupported};
 use crate::site::Site;
 use ir::ValueId;
 
@@ -26,24 +41,25 @@ pub(crate) enum Expansion {
     Many(fn(&mut Site) -> Result<Vec<ValueId>, Fault>),
 }
 
-/// One operator of the default domain, from one version of the operator set on.
+/// One operator, from one version of its operator set on.
 pub(crate) struct Row {
+    domain: &'static str,
     name: &'static str,
     since: i64,
     expansion: Expansion,
 }
 
 const fn term(name: &'static str, text: &'static str) -> Row {
-    Row { name, since: 1, expansion: Expansion::Term(text, &[]) }
+    Row { domain: "", name, since: 1, expansion: Expansion::Term(text, &[]) }
 }
 const fn term_with(name: &'static str, text: &'static str, attributes: &'static [(&'static str, f64)]) -> Row {
-    Row { name, since: 1, expansion: Expansion::Term(text, attributes) }
+    Row { domain: "", name, since: 1, expansion: Expansion::Term(text, attributes) }
 }
 const fn one(name: &'static str, f: fn(&mut Site) -> Result<ValueId, Fault>) -> Row {
-    Row { name, since: 1, expansion: Expansion::One(f) }
+    Row { domain: "", name, since: 1, expansion: Expansion::One(f) }
 }
 const fn many(name: &'static str, f: fn(&mut Site) -> Result<Vec<ValueId>, Fault>) -> Row {
-    Row { name, since: 1, expansion: Expansion::Many(f) }
+    Row { domain: "", name, since: 1, expansion: Expansion::Many(f) }
 }
 impl Row {
     /// The meaning from this version on; the row without it is for the versions before.
@@ -51,39 +67,59 @@ impl Row {
         self.since = version;
         self
     }
+    /// An operator of another domain than the default one.
+    const fn of(mut self, domain: &'static str) -> Row {
+        self.domain = domain;
+        self
+    }
 }
 
 const FAMILIES: &[&[Row]] = &[
+    bits::ROWS,
+    attention::ROWS,
+    rotary::ROWS,
+    quant::ROWS,
+    signal::ROWS,
+    training::ROWS,
+    contrib::ROWS,
+    contrib_quant::ROWS,
     conv::ROWS,
+    linear_attention::ROWS,
+    einsum::ROWS,
+    crop::ROWS,
     elementwise::ROWS,
+    loss::ROWS,
     matmul::ROWS,
     movement::ROWS,
     norm::ROWS,
     pad::ROWS,
     pool::ROWS,
+    recurrent::ROWS,
     reduce::ROWS,
     resize::ROWS,
+    routine::ROWS,
     shape::ROWS,
     variadic::ROWS,
 ];
 
 /// Operators that can be imported, as (domain, name), sorted; the default domain is `""`.
 pub fn supported_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let mut names: Vec<&'static str> = FAMILIES.iter().flat_map(|rows| rows.iter()).map(|row| row.name).collect();
+    let mut names: Vec<_> = FAMILIES.iter().flat_map(|rows| rows.iter()).map(|row| (row.domain, row.name)).collect();
+    names.extend(crate::control::OPERATORS);
     names.sort_unstable();
     names.dedup();
-    names.into_iter().map(|name| ("", name))
+    names.into_iter()
 }
 
-/// The row of an operator of the default domain at a version: the latest one that is not newer, else the oldest.
-fn row(name: &str, version: i64) -> Option<&'static Row> {
-    let rows = FAMILIES.iter().flat_map(|rows| rows.iter()).filter(|row| row.name == name);
+/// The row of an operator at a version: the latest one that is not newer, else the oldest.
+fn row(domain: &str, name: &str, version: i64) -> Option<&'static Row> {
+    let rows = FAMILIES.iter().flat_map(|rows| rows.iter()).filter(|row| row.domain == domain && row.name == name);
     rows.max_by_key(|row| if row.since <= version { row.since } else { -row.since })
 }
 
 /// How an operator expands at a version of its operator set.
 pub(crate) fn find(domain: &str, name: &str, version: i64) -> Option<Expansion> {
-    row(name, version).filter(|_| domain.is_empty()).map(|row| row.expansion)
+    row(domain, name, version).map(|row| row.expansion)
 }
 
 /// The fault of an operator without a row.
@@ -98,13 +134,18 @@ pub(crate) fn unknown(domain: &str, name: &str) -> Fault {
 
 /// Builds the nodes of a row: the values of its outputs, in order.
 pub(crate) fn expand(expansion: Expansion, site: &mut Site) -> Result<Vec<ValueId>, Fault> {
+    match expand_row(expansion, site) {
+        // An unsupported form, or a shape that is an input: there may be another way.
+        Err(fault) if fault.kind == Kind::Unsupported => declared::fallback(expansion, site, &fault).unwrap_or(Err(fault)),
+        result => result,
+    }
+}
+
+fn expand_row(expansion: Expansion, site: &mut Site) -> Result<Vec<ValueId>, Fault> {
     match expansion {
         Expansion::One(f) => f(site).map(|v| vec![v]),
         Expansion::Many(f) => f(site),
         Expansion::Term(text, attributes) => {
-            if site.version < 7 && site.inputs.len() > 1 && site.attributes.has("axis") {
-                unsupported!("broadcasting along an axis, as before operator set 7, is not supported");
-            }
             let mut text = text.to_string();
             for (name, default) in attributes {
                 let value = site.attributes.float_or(name, *default)?;
@@ -113,7 +154,10 @@ pub(crate) fn expand(expansion: Expansion, site: &mut Site) -> Result<Vec<ValueI
                 }
                 text = text.replace(&format!("${name}"), &format!("{value:?}"));
             }
-            let inputs = site.variadic()?;
+            let mut inputs = site.variadic()?;
+            if site.version < 7 && inputs.len() > 1 && site.attributes.has("axis") {
+                inputs[1] = along_axis(site, inputs[0], inputs[1])?;
+            }
             let result = site.term(&text, &inputs)?;
             if site.op_type == "Equal" {
                 elementwise::decide_equal(site, &inputs, result);
@@ -121,6 +165,18 @@ pub(crate) fn expand(expansion: Expansion, site: &mut Site) -> Result<Vec<ValueI
             Ok(vec![result])
         }
     }
+}
+
+/// Before operator set 7 the dimensions of `b` lay on those of `a` from the attribute `axis` on.
+fn along_axis(site: &mut Site, a: ValueId, b: ValueId) -> Result<ValueId, Fault> {
+    let rank = site.rank(a);
+    let axis = site.axis_attribute(0, rank)?;
+    let mut shape = site.shape(b);
+    if axis + shape.len() > rank {
+        invalid!("{} does not lie on {} from dimension {axis} on", site.ty(b), site.ty(a));
+    }
+    shape.resize(rank - axis, 1i64.into());
+    site.reshape(b, shape)
 }
 
 #[cfg(test)]
@@ -144,7 +200,7 @@ mod tests {
     #[test]
     fn versions_choose_rows() {
         for (version, since) in [(1, 1), (12, 1), (13, 13), (23, 13)] {
-            assert_eq!(row("Softmax", version).map(|row| row.since), Some(since), "version {version}");
+            assert_eq!(row("", "Softmax", version).map(|row| row.since), Some(since), "version {version}");
         }
         assert!(find("", "Nothing", 13).is_none() && find("com.example", "Relu", 13).is_none());
     }

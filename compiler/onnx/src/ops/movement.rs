@@ -229,13 +229,19 @@ fn depth_to_space(s: &mut Site) -> Result<ValueId, Fault> {
     s.reshape(x, vec![n, c, h * b, w * b])
 }
 
+/// Depth counts block positions before channels (`DCR`) or after them (`CRD`).
 fn space_to_depth(s: &mut Site) -> Result<ValueId, Fault> {
     let x = s.input(0)?;
     let b = block_size(s, x)?;
     let [n, c, h, w] = <[Dim; 4]>::try_from(s.shape(x)).map_err(|_| Fault::invalid("an image is needed"))?;
     let (h, w) = (divide(&h, b)?, divide(&w, b)?);
     let x = s.reshape(x, vec![n.clone(), c.clone(), h.clone(), b.into(), w.clone(), b.into()])?;
-    let x = s.transpose(x, &[0, 3, 5, 1, 2, 4])?;
+    let perm = match s.attributes.string_or("mode", "DCR")? {
+        "DCR" => [0, 3, 5, 1, 2, 4],
+        "CRD" => [0, 1, 3, 5, 2, 4],
+        other => invalid!("the mode `{other}` does not exist; expected `DCR` or `CRD`"),
+    };
+    let x = s.transpose(x, &perm)?;
     s.reshape(x, vec![n, c * b * b, h, w])
 }
 
@@ -250,7 +256,10 @@ fn trilu(s: &mut Site) -> Result<ValueId, Fault> {
     };
     let sizes: Vec<usize> = shape.iter().rev().take(2).rev().filter_map(|d| usize::try_from(d.as_const()?).ok()).collect();
     let [rows, columns] = sizes[..] else { return Err(Fault::run_time("size of the matrix")) };
-    if rows.checked_mul(columns).is_none_or(|n| n == 0 || n > 1 << 28) {
+    if rows == 0 || columns == 0 {
+        return Ok(x);
+    }
+    if rows.checked_mul(columns).is_none_or(|n| n > 1 << 28) {
         unsupported!("matrices of {rows} x {columns} are not supported");
     }
     let mask = Tensor::from_fn(DType::Bool, &[rows, columns], |i| {

@@ -1,8 +1,10 @@
 //! Normalisations: core `normalize`, or plain scale and shift where the statistics are constants.
 
-use super::{Row, one};
+use super::reduce::mean_over;
+use super::{Row, many, one};
 use crate::error::{Fault, invalid, unsupported};
 use crate::site::Site;
+use crate::tensor::dtype;
 use ir::ops::contract::conv::DataLayout;
 use ir::ops::reduce::normalize::Normalize;
 use ir::ops::reduce::reduce_op::ReduceKind;
@@ -11,26 +13,25 @@ use ir::pointwise::{Fn, Pointwise};
 use ir::{Dim, ValueId};
 
 pub(super) const ROWS: &[Row] = &[
-    one("BatchNormalization", batch),
+    many("BatchNormalization", batch),
     one("GroupNormalization", group),
     one("InstanceNormalization", instance),
     one("LRN", local_response),
-    one("LayerNormalization", layer),
+    many("LayerNormalization", layer),
     one("LpNormalization", lp),
     one("MeanVarianceNormalization", mean_variance),
     one("RMSNormalization", rms),
 ];
 
-fn normalize(s: &mut Site, x: ValueId, axes: impl Iterator<Item = usize>, epsilon: f64, center: bool) -> Result<ValueId, Fault> {
+pub(super) fn normalize(s: &mut Site, x: ValueId, axes: impl Iterator<Item = usize>, epsilon: f64, center: bool) -> Result<ValueId, Fault> {
     s.add(Normalize { axes: axes.map(|a| a as i64).collect(), epsilon, center, epilogue: Pointwise::identity() }, &[x])
 }
 
-/// `x·m + a` with `m = scale / √(var + ε)` and `a = bias − mean·m`.
-fn batch(s: &mut Site) -> Result<ValueId, Fault> {
+/// `x·m + a` with `m = scale / √(var + ε)` and `a = bias − mean·m`. In training mode mean and variance are those of `x`, and
+/// the running ones move towards them.
+fn batch(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
     let x = s.input(0)?;
-    if s.attributes.flag("training_mode")? {
-        return Err(Fault::unsupported("batch normalization in training mode is not supported").hint("call model.eval() before the export"));
-    }
+    let training = s.version >= 14 && s.attributes.flag("training_mode")?;
     if s.version < 9 && s.attributes.int_or("spatial", 1)? == 0 {
         unsupported!("batch normalization with statistics per element (spatial = 0) is not supported");
     }
@@ -48,15 +49,34 @@ fn batch(s: &mut Site) -> Result<ValueId, Fault> {
         let parameter = s.per_channel(parameter, rank)?;
         parameters.push(s.cast(parameter, s.dtype(x))?);
     }
-    let [scale, bias, mean, variance] = parameters[..] else { invalid!("scale, bias, mean and variance are needed") };
+    let [scale, bias, mut mean, mut variance] = parameters[..] else { invalid!("scale, bias, mean and variance are needed") };
+    let mut running = vec![];
+    if training {
+        let others: Vec<usize> = (0..rank).filter(|d| *d != 1).collect();
+        let found_mean = mean_over(s, x, &others, true)?;
+        let distance = s.binary(Fn::Sub, x, found_mean)?;
+        let squares = s.binary(Fn::Mul, distance, distance)?;
+        let found_variance = mean_over(s, squares, &others, true)?;
+        let momentum = s.attributes.float_or("momentum", 0.9)?;
+        for (i, old, found) in [(3, mean, found_mean), (4, variance, found_variance)] {
+            let text = format!("add(mul(?a, {momentum:?}), mul(?b, {:?}))", 1.0 - momentum);
+            let shape: Vec<Dim> = s.shape(x)[1..2].to_vec();
+            // The statistics of one image have a leading 1, the running ones need not.
+            let (old, found) = (s.reshape(old, shape.clone())?, s.reshape(found, shape)?);
+            let new = s.term(&text, &[old, found])?;
+            running.push(s.cast(new, s.dtype(s.input(i)?))?);
+        }
+        (mean, variance) = (found_mean, found_variance);
+    }
     let deviation = s.binary(Fn::Add, variance, epsilon)?;
     let deviation = s.unary(Fn::Sqrt, deviation)?;
     let factor = s.binary(Fn::Div, scale, deviation)?;
     let shift = s.term("sub(?a, mul(?b, ?c))", &[bias, mean, factor])?;
-    s.term("add(mul(?a, ?b), ?c)", &[x, factor, shift])
+    let y = s.term("add(mul(?a, ?b), ?c)", &[x, factor, shift])?;
+    Ok([vec![y], running].concat())
 }
 
-fn scaled(s: &mut Site, x: ValueId, scale: Option<ValueId>, bias: Option<ValueId>) -> Result<ValueId, Fault> {
+pub(super) fn scaled(s: &mut Site, x: ValueId, scale: Option<ValueId>, bias: Option<ValueId>) -> Result<ValueId, Fault> {
     let x = match scale {
         Some(scale) => s.binary(Fn::Mul, x, scale)?,
         None => x,
@@ -67,13 +87,28 @@ fn scaled(s: &mut Site, x: ValueId, scale: Option<ValueId>, bias: Option<ValueId
     }
 }
 
-fn layer(s: &mut Site) -> Result<ValueId, Fault> {
+/// The second output is the mean, the third 1 / √(var + ε).
+fn layer(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
     let x = s.input(0)?;
     let rank = s.rank(x);
     let axis = s.axis_attribute(-1, rank)?;
     let epsilon = s.attributes.float_or("epsilon", 1e-5)?;
     let y = normalize(s, x, axis..rank, epsilon, true)?;
-    scaled(s, y, s.optional(1), s.optional(2))
+    let y = scaled(s, y, s.optional(1), s.optional(2))?;
+    if s.outputs.len() < 2 {
+        return Ok(vec![y]);
+    }
+    // Statistics are f32 unless `stash_type` names bf16.
+    let stash = dtype(i32::try_from(s.attributes.int_or("stash_type", 1)?).unwrap_or(-1))?;
+    let x = s.cast(x, stash)?;
+    let axes: Vec<usize> = (axis..rank).collect();
+    let mean = mean_over(s, x, &axes, true)?;
+    let distance = s.binary(Fn::Sub, x, mean)?;
+    let squares = s.binary(Fn::Mul, distance, distance)?;
+    let variance = mean_over(s, squares, &axes, true)?;
+    let text = format!("reciprocal(sqrt(add(?a, {epsilon:?})))");
+    let inverse = s.term(&text, &[variance])?;
+    Ok(vec![y, mean, inverse])
 }
 
 fn rms(s: &mut Site) -> Result<ValueId, Fault> {

@@ -2,7 +2,7 @@
 
 use super::conv::{Geometry, geometry};
 use super::reduce::mean_over;
-use super::{Row, one};
+use super::{Row, many, one};
 use crate::error::{Fault, invalid, unsupported};
 use crate::site::Site;
 use ir::ops::contract::conv::DataLayout;
@@ -16,11 +16,11 @@ pub(super) const ROWS: &[Row] = &[
     one("GlobalAveragePool", global_average_pool),
     one("GlobalMaxPool", global_max_pool),
     one("LpPool", lp_pool),
-    one("MaxPool", max_pool),
+    many("MaxPool", super::routine::max_pool),
 ];
 
 /// The window, and how far its last positions reach beyond the padded input when sizes are rounded up.
-fn window(s: &Site, x: ValueId) -> Result<(Geometry, Vec<i64>), Fault> {
+pub(super) fn window(s: &Site, x: ValueId) -> Result<(Geometry, Vec<i64>), Fault> {
     let Some(kernel) = s.attributes.ints("kernel_shape")? else { invalid!("the attribute `kernel_shape` is missing") };
     let g = geometry(s, x, kernel.to_vec())?;
     let n = g.axes();
@@ -58,13 +58,13 @@ fn pool(s: &mut Site, kind: PoolKind, x: ValueId, g: &Geometry, beyond: &[i64]) 
     s.add(op, &[x])
 }
 
-fn max_pool(s: &mut Site) -> Result<ValueId, Fault> {
+pub(super) fn max_pool(s: &mut Site) -> Result<ValueId, Fault> {
     let x = s.input(0)?;
     let (g, beyond) = window(s, x)?;
     pool(s, PoolKind::Max, x, &g, &beyond)
 }
 
-fn average_pool(s: &mut Site) -> Result<ValueId, Fault> {
+pub(super) fn average_pool(s: &mut Site) -> Result<ValueId, Fault> {
     let x = s.input(0)?;
     let (g, beyond) = window(s, x)?;
     let sum = pool(s, PoolKind::Sum, x, &g, &beyond)?;
@@ -107,12 +107,17 @@ fn lp_pool(s: &mut Site) -> Result<ValueId, Fault> {
     let x = s.input(0)?;
     let (g, beyond) = window(s, x)?;
     let p = s.attributes.int_or("p", 2)?;
-    if p != 2 && p != 1 {
-        unsupported!("pooling with the norm p = {p} is not supported");
+    if p < 1 {
+        invalid!("there is no norm with p = {p}");
     }
-    let sizes = s.term(if p == 1 { "abs(?a)" } else { "mul(?a, ?a)" }, &[x])?;
-    let sum = pool(s, PoolKind::Sum, sizes, &g, &beyond)?;
-    if p == 1 { Ok(sum) } else { s.unary(Fn::Sqrt, sum) }
+    let sizes = if p == 2 { s.binary(Fn::Mul, x, x)? } else { s.unary(Fn::Abs, x)? };
+    let powers = if p > 2 { s.binary(Fn::Pow, sizes, p as f64)? } else { sizes };
+    let sum = pool(s, PoolKind::Sum, powers, &g, &beyond)?;
+    match p {
+        1 => Ok(sum),
+        2 => s.unary(Fn::Sqrt, sum),
+        p => s.binary(Fn::Pow, sum, 1.0 / p as f64),
+    }
 }
 
 fn spatial_axes(s: &Site, x: ValueId) -> Result<Vec<usize>, Fault> {
@@ -126,7 +131,7 @@ fn spatial_axes(s: &Site, x: ValueId) -> Result<Vec<usize>, Fault> {
     Ok((2..s.rank(x)).collect())
 }
 
-fn global_average_pool(s: &mut Site) -> Result<ValueId, Fault> {
+pub(super) fn global_average_pool(s: &mut Site) -> Result<ValueId, Fault> {
     let x = s.input(0)?;
     let axes = spatial_axes(s, x)?;
     mean_over(s, x, &axes, true)

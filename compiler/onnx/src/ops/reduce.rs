@@ -11,6 +11,8 @@ use ir::{DType, Dim, Tensor, ValueId};
 pub(super) const ROWS: &[Row] = &[
     one("ArgMax", |s| arg(s, ReduceKind::Max)),
     one("ArgMin", |s| arg(s, ReduceKind::Min)),
+    one("Hardmax", hardmax_rows),
+    one("Hardmax", hardmax).since(13),
     one("LogSoftmax", |s| softmax_rows(s, true)),
     one("LogSoftmax", |s| softmax(s, true)).since(13),
     one("ReduceL1", |s| reduce(s, "abs(?a)", ReduceKind::Sum, "")),
@@ -85,13 +87,19 @@ fn log_sum_exp(s: &mut Site) -> Result<ValueId, Fault> {
     s.reshape(result, shape.collect())
 }
 
-/// The position of the extremum: the smallest (or largest) position whose element equals it.
 fn arg(s: &mut Site, kind: ReduceKind) -> Result<ValueId, Fault> {
     let x = s.input(0)?;
-    let rank = s.rank(x);
-    let axis = s.axis_attribute(0, rank)?;
+    let axis = s.axis_attribute(0, s.rank(x))?;
     let keepdims = s.attributes.int_or("keepdims", 1)? != 0;
     let last = s.attributes.flag("select_last_index")?;
+    let (position, _) = position(s, x, kind, axis, keepdims, last)?;
+    s.cast(position, DType::I64)
+}
+
+/// The position of the extremum along an axis: the smallest (or with `last` the largest) position whose element equals it.
+/// Second, all positions in the same type, shaped to broadcast against `x`.
+fn position(s: &mut Site, x: ValueId, kind: ReduceKind, axis: usize, keepdims: bool, last: bool) -> Result<(ValueId, ValueId), Fault> {
+    let rank = s.rank(x);
     let n = s.shape(x)[axis].as_const().ok_or_else(|| Fault::run_time("size of the axis"))?;
     // Positions in f32 where they are exact: they then move through the same lanes as the elements.
     let dtype = if n < 1 << 24 { DType::F32 } else { DType::I64 };
@@ -106,8 +114,30 @@ fn arg(s: &mut Site, kind: ReduceKind) -> Result<ValueId, Fault> {
     let is_extremum = s.binary(Fn::Equal, x, extremum)?;
     let (combine, other) = if last { (ReduceKind::Max, -1.0) } else { (ReduceKind::Min, n as f64) };
     let candidates = s.map(Fn::Select, [is_extremum.into(), positions.into(), other.into()])?;
-    let position = s.reduce(combine, candidates, &[axis], keepdims)?;
-    s.cast(position, DType::I64)
+    Ok((s.reduce(combine, candidates, &[axis], keepdims)?, positions))
+}
+
+/// 1 at the first largest element along an axis, else 0.
+fn hardmax_along(s: &mut Site, x: ValueId, axis: usize) -> Result<ValueId, Fault> {
+    let (first, positions) = position(s, x, ReduceKind::Max, axis, true, false)?;
+    let hit = s.binary(Fn::Equal, positions, first)?;
+    s.cast(hit, s.dtype(x))
+}
+
+fn hardmax(s: &mut Site) -> Result<ValueId, Fault> {
+    let x = s.input(0)?;
+    let axis = s.axis_attribute(-1, s.rank(x))?;
+    hardmax_along(s, x, axis)
+}
+
+/// Before operator set 13 the axis cuts the shape into a matrix.
+fn hardmax_rows(s: &mut Site) -> Result<ValueId, Fault> {
+    let x = s.input(0)?;
+    let shape = s.shape(x);
+    let axis = s.axis_attribute(1, shape.len())?;
+    let rows = s.reshape(x, vec![shape[..axis].iter().product(), shape[axis..].iter().product()])?;
+    let result = hardmax_along(s, rows, 1)?;
+    s.reshape(result, shape)
 }
 
 fn softmax(s: &mut Site, log: bool) -> Result<ValueId, Fault> {

@@ -53,6 +53,8 @@ fn read_npy(bytes: &[u8]) -> Tensor {
         "f8" => Tensor::new(&shape, &npy.into_vec::<f64>().unwrap()),
         "i4" => Tensor::new(&shape, &npy.into_vec::<i32>().unwrap()),
         "i8" => Tensor::new(&shape, &npy.into_vec::<i64>().unwrap()),
+        "i1" => Tensor::new(&shape, &npy.into_vec::<i8>().unwrap()),
+        "u1" => Tensor::new(&shape, &npy.into_vec::<u8>().unwrap()),
         "b1" => Tensor::new(&shape, &npy.into_vec::<bool>().unwrap().into_iter().map(|b| B8(b.into())).collect::<Vec<B8>>()),
         other => panic!("an array of `{other}`"),
     }

@@ -2,6 +2,7 @@
 //! transcendental functions in `f64` and round once; `libm` makes them the same on every machine.
 
 use crate::dtype::{B8, DType, Element};
+use crate::narrow::{F4E2M1, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I2, I4, U2, U4};
 use crate::ops::OpError;
 use crate::pointwise::{Fn, Literal, Operand, Pointwise};
 use crate::tensor::Tensor;
@@ -23,7 +24,7 @@ pub trait Arith: Element {
 }
 
 /// Functions of `f64` operands.
-fn float(f: Fn, x: &[f64]) -> f64 {
+pub fn float(f: Fn, x: &[f64]) -> f64 {
     let a = x[0];
     match f {
         Fn::Add => a + x[1],
@@ -133,7 +134,7 @@ macro_rules! float_arith {
         }
     )*};
 }
-float_arith!(f32, f64, f16, bf16);
+float_arith!(f32, f64, f16, bf16, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F4E2M1, F8E8M0);
 
 macro_rules! int_arith {
     ($($t:ty),*) => {$(
@@ -171,6 +172,8 @@ macro_rules! int_arith {
                     Fn::Or => a | x[1],
                     Fn::Xor => a ^ x[1],
                     Fn::Not => !a,
+                    Fn::Shl => shift_amount(x[1] as i128, <$t>::BITS).map_or(0, |n| a << n),
+                    Fn::Shr => shift_amount(x[1] as i128, <$t>::BITS).map_or(if a < 0 { (0 as $t).wrapping_sub(1) } else { 0 }, |n| a >> n),
                     Fn::Floor | Fn::Ceil | Fn::Round | Fn::Trunc => a,
                     f => {
                         let mut wide = [0.0; 3];
@@ -194,6 +197,44 @@ macro_rules! int_arith {
     )*};
 }
 int_arith!(i8, i16, i32, i64, u8, u16, u32, u64);
+
+/// Integers of less than a byte compute in 64 bits and wrap.
+macro_rules! narrow_int_arith {
+    ($($t:ty),*) => {$(
+        impl Arith for $t {
+            type Acc = i64;
+            const ACC_ZERO: i64 = 0;
+            fn mul_acc(acc: i64, a: Self, b: Self) -> i64 {
+                acc.wrapping_add(a.to_i64().wrapping_mul(b.to_i64()))
+            }
+            fn from_acc(acc: i64) -> Self {
+                Self::from_i64(acc)
+            }
+            fn apply(f: Fn, x: &[Self]) -> Self {
+                let mut wide = [0; 3];
+                for (w, x) in wide.iter_mut().zip(x) {
+                    *w = x.to_i64();
+                }
+                Self::from_i64(<i64 as Arith>::apply(f, &wide[..x.len()]))
+            }
+            fn less(a: Self, b: Self) -> bool {
+                a < b
+            }
+            fn is_nan(self) -> bool {
+                false
+            }
+            fn is_inf(self) -> bool {
+                false
+            }
+        }
+    )*};
+}
+narrow_int_arith!(I4, U4, I2, U2);
+
+/// A shift by less than all bits.
+fn shift_amount(n: i128, bits: u32) -> Option<u32> {
+    u32::try_from(n).ok().filter(|n| *n < bits)
+}
 
 /// Power modulo 2^64; a negative exponent rounds towards zero.
 fn int_pow(base: i64, exponent: i128) -> i64 {
@@ -314,6 +355,7 @@ fn eval_step(f: Fn, x: &[Tensor], dtype: DType) -> Tensor {
                 out
             }
             Fn::Cast(to) => cast(&x[0], to),
+            Fn::Bits(to) => bits(&x[0], to),
             _ => {
                 let mut out = Tensor::zeros(dtype, shape);
                 let columns: Vec<&[T]> = x.iter().map(|t| t.as_slice()).collect();
@@ -339,6 +381,20 @@ pub fn cast(x: &Tensor, to: DType) -> Tensor {
             *o = if exact { D::from_i128(s.to_i128()) } else { D::from_f64(Element::to_f64(*s)) };
         }
     }));
+    out
+}
+
+/// The same bits as elements of another type, see [`Fn::Bits`]. A `bool` is true when any bit is set.
+fn bits(x: &Tensor, to: DType) -> Tensor {
+    let mut out = Tensor::from_bytes(to, &x.shape, x.bytes()).expect("`step_types` has compared the sizes");
+    let spare = 8 * to.bytes() - to.bits();
+    for byte in out.bytes_mut().iter_mut().filter(|_| spare > 0 || to == DType::Bool) {
+        *byte = match to {
+            DType::Bool => u8::from(*byte != 0),
+            DType::I4 | DType::I2 => ((*byte << spare) as i8 >> spare) as u8,
+            _ => *byte << spare >> spare,
+        };
+    }
     out
 }
 

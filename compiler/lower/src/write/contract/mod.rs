@@ -6,43 +6,103 @@
 
 pub(super) mod nest;
 mod tile;
+mod transform;
+pub mod winograd;
 
 use super::pack;
 use crate::LowerError;
-use crate::cx::{Cx, NodeCx, pointer};
+use crate::cx::{Cx, NodeCx, Options, pointer};
 use crate::plan::Arg;
 use crate::schedule::{self, Schedule};
-use crate::view::{Source, View, linear};
+use crate::view::{Linear, Source, View, linear};
 use crate::{lanes, pointwise};
-use ir::DType;
 use ir::algorithm::Contract;
+use ir::{Algorithm, DType, Graph, NodeId, Pointwise};
 use kernel::{I32, K, V};
 use nest::Nest;
+use std::collections::{HashMap, HashSet};
 use tile::Tile;
 
-pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerError> {
-    let a = nx.input(cx, contract.a.operand);
-    let b_operand = contract.b.operand;
-    let unsupported = |what: String| Err(LowerError::Unsupported { layer: nx.name.clone(), what });
-    if a.dtype != DType::F32 {
-        return unsupported(format!("a product of {} elements", a.dtype));
+/// Where a contraction's operands are, but for B.
+pub(super) struct Operands {
+    a: View,
+    output: View,
+    /// The epilogue's operands.
+    extras: Vec<View>,
+    /// Positions of A, the output and the extras over the nest's axes.
+    linears: Vec<Linear>,
+    body: Pointwise,
+    /// Types of the epilogue's arguments: the sum, then the extras.
+    types: Vec<DType>,
+}
+
+impl Operands {
+    /// A product of dense buffers without an epilogue.
+    fn plain(a: &View, output: &View) -> Operands {
+        let start = Linear { base: 0, strides: vec![] };
+        Operands { a: a.clone(), output: output.clone(), extras: vec![], linears: vec![start.clone(), start], body: Pointwise::identity(), types: vec![DType::F32] }
     }
-    let extras: Vec<View> = contract.epilogue.operands.iter().map(|e| nx.input(cx, e.operand)).collect();
-    let types: Vec<DType> = std::iter::once(DType::F32).chain(extras.iter().map(|v| v.dtype)).collect();
-    if let Err(what) = pointwise::supported(&contract.epilogue.body, &types) {
+
+    fn of(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Operands {
+        let a = nx.input(cx, contract.a.operand);
+        let extras: Vec<View> = contract.epilogue.operands.iter().map(|e| nx.input(cx, e.operand)).collect();
+        let n = contract.axes.len();
+        let mut linears = vec![linear(&a, &contract.a.index, n), linear(&nx.output, &contract.out, n)];
+        linears.extend(contract.epilogue.operands.iter().zip(&extras).map(|(e, v)| linear(v, &e.index, n)));
+        let types = std::iter::once(DType::F32).chain(extras.iter().map(|v| v.dtype)).collect();
+        Operands { a, output: nx.output.clone(), extras, linears, body: contract.epilogue.body.clone(), types }
+    }
+
+    fn sizes(&self) -> Vec<i64> {
+        [&self.a, &self.output].into_iter().chain(&self.extras).map(|v| v.dtype.bytes() as i64).collect()
+    }
+}
+
+/// The convolutions that minimal filtering computes faster, as far as the memory for their weights reaches: the ones
+/// that save the most time per byte first.
+pub fn winograd_nodes(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algorithm>, options: &Options) -> HashSet<NodeId> {
+    if !options.winograd {
+        return HashSet::new();
+    }
+    let mut candidates: Vec<(f64, u64, NodeId)> = vec![];
+    for id in order {
+        let Algorithm::Contract(contract) = &algorithms[id] else { continue };
+        let inputs = &graph.node(*id).inputs;
+        let constant = graph.constant(inputs[contract.b.operand]).is_some() && graph.ty(inputs[contract.a.operand]).dtype == DType::F32;
+        if let Some(shape) = winograd::Shape::of(contract).filter(|s| constant && s.saved_cycles(false) > 0.0) {
+            candidates.push((shape.saved_cycles(false) / shape.weight_bytes() as f64, shape.weight_bytes(), *id));
+        }
+    }
+    candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
+    let mut left = options.winograd_budget.unwrap_or(u64::MAX);
+    let fits = candidates.into_iter().filter(|(_, bytes, _)| {
+        let fits = *bytes <= left;
+        left -= if fits { *bytes } else { 0 };
+        fits
+    });
+    fits.map(|(_, _, id)| id).collect()
+}
+
+pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerError> {
+    let b_operand = contract.b.operand;
+    let b_view = &nx.inputs[b_operand];
+    let operands = Operands::of(cx, nx, contract);
+    let unsupported = |what: String| Err(LowerError::Unsupported { layer: nx.name.clone(), what });
+    if operands.a.dtype != DType::F32 {
+        return unsupported(format!("a product of {} elements", operands.a.dtype));
+    }
+    if let Err(what) = pointwise::supported(&operands.body, &operands.types) {
         return unsupported(what);
     }
     if nx.output.elements() == 0 {
         return Ok(());
     }
-    let n = contract.axes.len();
-    let mut linears = vec![linear(&a, &contract.a.index, n), linear(&nx.output, &contract.out, n)];
-    linears.extend(contract.epilogue.operands.iter().zip(&extras).map(|(e, v)| linear(v, &e.index, n)));
-    let b_view = &nx.inputs[b_operand];
-    let b = linear(b_view, &contract.b.index, n);
-    let sizes: Vec<i64> = [&a, &nx.output].into_iter().chain(&extras).map(|v| v.dtype.bytes() as i64).collect();
-    let nest = Nest::new(contract, &linears, &sizes, &b);
-    let schedule = schedule::choose(nest.outer_rows(), nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed);
+    if nx.winograd {
+        return winograd::write(cx, nx, contract, &operands);
+    }
+    let b = linear(b_view, &contract.b.index, contract.axes.len());
+    let nest = Nest::new(contract, &operands.linears, &operands.sizes(), &b);
+    let schedule = schedule::choose(nest.outer_rows(), nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed, cx.options.tile);
     let panels = pack::Panels { columns: nest.columns(), depth: nest.depth(), vectors: schedule.vectors };
     let packed = match &nx.constants[b_operand] {
         Some(tensor) => {
@@ -52,21 +112,26 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
         }
         None => pack::at_run_time(cx, nx, b_view, &b, &nest, &panels)?,
     };
+    product(cx, nx, &nest, &schedule, &panels, &packed, &operands);
+    Ok(())
+}
 
-    let writer = Writer { nest: &nest, schedule: &schedule, panels: &panels, relaxed: cx.options.relaxed, extras: &extras, types: &types, out_type: nx.output.dtype, contract };
+/// Adds the step that computes a nest over packed B.
+fn product(cx: &mut Cx, nx: &NodeCx, nest: &Nest, schedule: &Schedule, panels: &pack::Panels, packed: &View, operands: &Operands) {
+    let writer = Writer { nest, schedule, panels, relaxed: cx.options.relaxed, operands };
     let units = if schedule.flat { schedule.runs.iter().map(|r| r.count).sum() } else { nest.outer_rows() };
     let macs = nest.macs();
     let per_batch = macs / nest.batches() as u64;
     let a_bytes = (nest.rows() * nest.depth()) as u64 * 4;
-    let blocks = schedule::blocks(units, panels.full() + usize::from(panels.tail() > 0), per_batch.div_ceil(cx.options.macs_per_task), a_bytes, panels.bytes() as u64);
-    let kernel = writer.kernel(units, &blocks, &a, &packed, nx);
-    let mut args = vec![a.arg_at(linears[0].base), packed.arg_at(0), nx.output.arg_at(linears[1].base)];
-    args.extend(extras.iter().zip(&linears[2..]).map(|(v, l)| v.arg_at(l.base)));
+    let tasks = per_batch.div_ceil(cx.options.macs_per_task);
+    let blocks = schedule::blocks(units, panels.full() + usize::from(panels.tail() > 0), tasks, a_bytes, panels.bytes() as u64);
+    let kernel = writer.kernel(units, &blocks, packed);
+    let views = || [&operands.a, &operands.output].into_iter().chain(&operands.extras);
+    let mut args: Vec<Arg> = views().zip(&operands.linears).map(|(v, l)| v.arg_at(l.base)).collect();
+    args.insert(1, packed.arg_at(0));
     let tasks = (nest.batches() * blocks.row_blocks * blocks.column_blocks) as u32;
-    let also: Vec<&View> = std::iter::once(&a).chain(&extras).filter(|v| v.source == nx.output.source).collect();
-    debug_assert!(args.iter().all(|a| !matches!(a, Arg::Weight(w, _) if w.0 == usize::MAX)));
-    cx.step(kernel, args, tasks, macs, nx.origin, &[&nx.output], &also);
-    Ok(())
+    let also: Vec<&View> = views().enumerate().filter(|(i, v)| *i != 1 && v.source == operands.output.source).map(|(_, v)| v).collect();
+    cx.step(kernel, args, tasks, macs, nx.origin, &[&operands.output], &also);
 }
 
 /// The parameters of one kernel while it is written.
@@ -75,10 +140,7 @@ struct Writer<'a> {
     schedule: &'a Schedule,
     panels: &'a pack::Panels,
     relaxed: bool,
-    extras: &'a [View],
-    types: &'a [DType],
-    out_type: DType,
-    contract: &'a Contract,
+    operands: &'a Operands,
 }
 
 /// Pointers to the operands: A, the output, the epilogue's operands; and B.
@@ -89,15 +151,15 @@ struct Pointers {
 }
 
 impl Writer<'_> {
-    fn kernel(&self, units: usize, blocks: &schedule::Blocks, a: &View, b: &View, nx: &NodeCx) -> kernel::Kernel {
-        let fused = if self.contract.epilogue.body.is_identity() { String::new() } else { format!("_{}", self.contract.epilogue.body.steps.last().map_or("", |s| s.f.name())) };
+    fn kernel(&self, units: usize, blocks: &schedule::Blocks, b: &View) -> kernel::Kernel {
+        let fused = self.operands.body.steps.last().map_or(String::new(), |s| format!("_{}", s.f.name()));
         let relaxed = if self.relaxed { "relaxed" } else { "simd" };
         let mut k = K::new(format!("contract_f32_m{}n{}{fused}_{relaxed}", self.schedule.rows, 4 * self.schedule.vectors));
         let k = &mut k;
-        let pa = pointer(k, "a", a);
+        let pa = pointer(k, "a", &self.operands.a);
         let pb = pointer(k, "b", b);
-        let mut at = vec![pa, pointer(k, "out", &nx.output)];
-        for (i, extra) in self.extras.iter().enumerate() {
+        let mut at = vec![pa, pointer(k, "out", &self.operands.output)];
+        for (i, extra) in self.operands.extras.iter().enumerate() {
             at.push(pointer(k, &format!("extra{i}"), extra));
         }
         let mut p = Pointers { at, b: pb };
@@ -159,7 +221,7 @@ impl Writer<'_> {
 
     /// How the columns of an operand lie in memory, and bytes from one vector of columns to the next.
     fn pattern(&self, operand: usize) -> (lanes::Pattern, u32) {
-        let dtype = if operand == 1 { self.out_type } else { self.extras[operand - 2].dtype };
+        let dtype = if operand == 1 { self.operands.output.dtype } else { self.operands.extras[operand - 2].dtype };
         tile::pattern(self.nest.column_stride(operand), dtype)
     }
 

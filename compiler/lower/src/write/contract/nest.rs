@@ -22,6 +22,15 @@ impl LoopAxis {
     }
 }
 
+/// Sizes and strides (bytes, of A and the output) of a batch of matrix products.
+#[derive(Debug, Clone, Copy)]
+pub struct Product {
+    pub batches: (usize, [i64; 2]),
+    pub rows: (usize, [i64; 2]),
+    pub columns: usize,
+    pub depth: usize,
+}
+
 /// Axes by class, outermost first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Nest {
@@ -84,6 +93,32 @@ impl Nest {
         }
         nest.batch.extend(columns);
         nest
+    }
+
+    /// `batches` products of dense columns: strides in bytes, of A and the output.
+    pub fn product(p: &Product) -> Nest {
+        let axis = |(extent, at): (usize, [i64; 2]), b: i64| LoopAxis { extent, at: at.to_vec(), b };
+        Nest {
+            // B's batches follow each other in packed order; the stride only says that there is one.
+            batch: vec![axis(p.batches, 1)],
+            rows: vec![axis(p.rows, 0)],
+            column: LoopAxis { extent: p.columns, at: vec![0, 4], b: 1 },
+            columns_in_b: vec![(p.columns, 1)],
+            depth_in_a: vec![(p.depth, 4)],
+            depth_in_b: vec![(p.depth, 1)],
+        }
+    }
+
+    /// The matrices of B at each of several taps, to be packed; extents and strides in elements.
+    pub fn taps(taps: &[(usize, i64)], columns: (usize, i64), depth: (usize, i64)) -> Nest {
+        Nest {
+            batch: taps.iter().map(|(extent, b)| LoopAxis { extent: *extent, at: vec![], b: *b }).collect(),
+            rows: vec![],
+            column: LoopAxis { extent: columns.0, at: vec![], b: columns.1 },
+            columns_in_b: vec![columns],
+            depth_in_a: vec![],
+            depth_in_b: vec![depth],
+        }
     }
 
     pub fn batches(&self) -> usize {

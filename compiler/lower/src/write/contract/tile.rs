@@ -135,6 +135,7 @@ impl Tile<'_> {
 
     /// Steps of depth without a loop: A at `positions` (bytes), B from its row number `first` on.
     fn steps(&self, k: &mut K, sums: &Sums, a: &Rows, b: V<I32>, first: usize, positions: &[i64]) {
+        let fused = crate::schedule::fused(self.rows, self.vectors, self.writer.relaxed);
         for (i, position) in positions.iter().enumerate() {
             let at = (first + i) * self.step_bytes();
             let columns: Vec<E<F32x4>> = (0..self.vectors)
@@ -148,7 +149,7 @@ impl Tile<'_> {
                 let element = load_splat32::<F32x4>(pointer, offset + *position as u32);
                 let element = if self.vectors == 1 { element } else { k.let_("a", element).get() };
                 for (sum, column) in row.iter().zip(&columns) {
-                    let next = if self.writer.relaxed {
+                    let next = if fused {
                         f32x4_relaxed_madd(element.clone(), column, *sum)
                     } else {
                         *sum + element.clone() * column
@@ -163,13 +164,13 @@ impl Tile<'_> {
     fn finish(&self, k: &mut K, sums: &Sums, rows: &dyn Fn(&mut K, usize) -> Rows) {
         let writer = self.writer;
         let out = rows(k, 1);
-        let extras: Vec<Rows> = (0..writer.extras.len()).map(|i| rows(k, 2 + i)).collect();
+        let extras: Vec<Rows> = (0..writer.operands.extras.len()).map(|i| rows(k, 2 + i)).collect();
         for v in 0..self.vectors {
             let lanes = if v + 1 == self.vectors { self.last_lanes } else { 4 };
             let load_extra = |k: &mut K, i: usize, r: usize| {
                 let (pointer, offset) = extras[i].at(r);
                 let (pattern, step) = writer.pattern(2 + i);
-                lanes::load(k, writer.extras[i].dtype, pointer, offset + v as u32 * step, pattern, lanes)
+                lanes::load(k, writer.operands.extras[i].dtype, pointer, offset + v as u32 * step, pattern, lanes)
             };
             let shared: Vec<Option<Lanes>> =
                 (0..extras.len()).map(|i| extras[i].same_for_all().then(|| load_extra(k, i, 0)).map(|l| hold(k, l))).collect();
@@ -178,10 +179,10 @@ impl Tile<'_> {
                 for (i, shared) in shared.iter().enumerate() {
                     args.push(shared.clone().unwrap_or_else(|| load_extra(k, i, r)));
                 }
-                let value = pointwise::emit(k, &writer.contract.epilogue.body, writer.types, &args);
+                let value = pointwise::emit(k, &writer.operands.body, &writer.operands.types, &args);
                 let (pointer, offset) = out.at(r);
                 let (pattern, step) = writer.pattern(1);
-                lanes::store(k, writer.out_type, pointer, offset + v as u32 * step, pattern, lanes, value);
+                lanes::store(k, writer.operands.output.dtype, pointer, offset + v as u32 * step, pattern, lanes, value);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! One group at a time: the lanes are elements of the group, combined with each other at the end of each stage.
 
-use super::{Known, Work, finish, function, neutral, of_group};
-use crate::lanes::{Lanes, Pattern, Slot, load, store};
+use super::{Known, Running, Work, finish, function, neutral, of_group};
+use crate::lanes::{Lanes, Pattern, load, store};
 use crate::pointwise::{self, binary};
 use crate::write::map::unroll;
 use crate::write::nest::{loops, vectors};
@@ -62,7 +62,7 @@ fn reduce(
     let hoisted = of_group(k, &stage.body, types, results);
     let nothing = neutral(k, stage.combine, dtype);
     let unroll = unroll(&stage.body).min(size.div_ceil(4)).max(1);
-    let sums: Vec<Slot> = (0..unroll).map(|_| Slot::new(k, nothing.clone())).collect();
+    let sums: Vec<Running> = (0..unroll).map(|_| Running::new(k, stage.combine, dtype, nothing.clone())).collect();
     let ends = [0, pointers.len() - 1];
     let lane_strides = ends.map(|i| strides[i][rows.len()]);
     let pattern = Pattern::of(lane_strides[0], work.types[0].bytes());
@@ -83,12 +83,12 @@ fn reduce(
                     let valid = i32x4_const(std::array::from_fn(|i| if i < n { -1 } else { 0 }));
                     value = pointwise::select(k, valid, value, nothing.clone());
                 }
-                let sum = binary(k, f, dtype, sums[v].get(), value);
-                sums[v].set(k, sum);
+                sums[v].add(k, value);
             });
         });
     }
-    let total = sums[1..].iter().fold(sums[0].get(), |total, sum| binary(k, f, dtype, total, sum.get()));
+    let sums: Vec<Lanes> = sums.iter().map(|sum| sum.get(k)).collect();
+    let total = sums.into_iter().reduce(|total, sum| binary(k, f, dtype, total, sum)).expect("at least one");
     across(k, f, dtype, total)
 }
 

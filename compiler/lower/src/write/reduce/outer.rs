@@ -1,8 +1,8 @@
 //! Several groups at a time: each lane is a group, so that nothing is combined across lanes.
 
-use super::{Known, Work, finish, function, neutral, of_group};
-use crate::lanes::{Lanes, Pattern, Slot, load, store};
-use crate::pointwise::{self, Hoisted, binary};
+use super::{Known, Running, Work, finish, neutral, of_group};
+use crate::lanes::{Lanes, Pattern, load, store};
+use crate::pointwise::{self, Hoisted};
 use crate::write::nest::loops;
 use ir::algorithm::Stage;
 use kernel::{E, I32, K, V};
@@ -78,10 +78,9 @@ fn reduce(
 ) -> Vec<Lanes> {
     let types = &work.types[..=results[0].len()];
     let dtype = work.types[results[0].len() + 1];
-    let f = function(stage.combine);
     let nothing = neutral(k, stage.combine, dtype);
     let hoisted: Vec<_> = results.iter().map(|results| of_group(k, &stage.body, types, results)).collect();
-    let sums: Vec<Slot> = results.iter().map(|_| Slot::new(k, nothing.clone())).collect();
+    let sums: Vec<Running> = results.iter().map(|_| Running::new(k, stage.combine, dtype, nothing.clone())).collect();
     let ends = [0, pointers.len() - 1];
     let used = if keep { 2 } else { 1 };
     let starts: Vec<V<I32>> = ends[..used].iter().map(|i| pointers[*i]).collect();
@@ -99,10 +98,9 @@ fn reduce(
                     let pattern = if n == 1 { Pattern::Contiguous } else { Pattern::of(stride, work.output.bytes()) };
                     store(k, work.output, vector(p[1], stride, v, width).0, 0, pattern, n, value.clone());
                 }
-                let next = binary(k, f, dtype, sum.get(), value);
-                sum.set(k, next);
+                sum.add(k, value);
             }
         });
     }
-    sums.iter().map(Slot::get).collect()
+    sums.iter().map(|sum| sum.get(k)).collect()
 }

@@ -1,0 +1,106 @@
+//! An instance's linear memory, its own or one that threads share, as bytes that are copied in and out. It knows no
+//! tensors.
+#![allow(unsafe_code, reason = "wasmtime gives out shared memory as cells that other threads may write")]
+
+use super::EngineError;
+use link::DataSegment;
+use std::sync::atomic::{AtomicU32, Ordering};
+use wasmtime::{Engine, Extern, MemoryType, SharedMemory, Store};
+
+/// A linear memory.
+#[derive(Clone)]
+pub enum Memory {
+    Own(wasmtime::Memory),
+    Shared(SharedMemory),
+}
+
+impl Memory {
+    /// A memory for a variant that imports it, with the file's data in it.
+    pub fn new(
+        engine: &Engine,
+        store: &mut Store<()>,
+        shared: bool,
+        pages: (u32, u32),
+        data: &[DataSegment<'_>],
+    ) -> Result<Memory, EngineError> {
+        let failed = |error: wasmtime::Error| EngineError::Memory(format!("{error:#}"));
+        let memory = if shared {
+            Memory::Shared(SharedMemory::new(engine, MemoryType::shared(pages.0, pages.1)).map_err(failed)?)
+        } else {
+            Memory::Own(wasmtime::Memory::new(&mut *store, MemoryType::new(pages.0, Some(pages.1))).map_err(failed)?)
+        };
+        for segment in data {
+            memory.write(store, segment.address as usize, segment.bytes).ok_or_else(|| {
+                EngineError::Interface(format!("{} bytes of data at {} lie outside the memory", segment.bytes.len(), segment.address))
+            })?;
+        }
+        Ok(memory)
+    }
+
+    pub fn as_extern(&self) -> Extern {
+        match self {
+            Memory::Own(memory) => (*memory).into(),
+            Memory::Shared(memory) => memory.clone().into(),
+        }
+    }
+
+    /// Size in bytes.
+    pub fn size(&self, store: &Store<()>) -> u64 {
+        match self {
+            Memory::Own(memory) => memory.data_size(store) as u64,
+            Memory::Shared(memory) => memory.data_size() as u64,
+        }
+    }
+
+    /// A copy of `count` bytes; `None` outside the memory.
+    pub fn read(&self, store: &Store<()>, at: usize, count: usize) -> Option<Vec<u8>> {
+        let range = at..at.checked_add(count)?;
+        match self {
+            Memory::Own(memory) => memory.data(store).get(range).map(<[u8]>::to_vec),
+            Memory::Shared(memory) => {
+                let cells = memory.data().get(range)?;
+                let mut bytes = vec![0u8; cells.len()];
+                // SAFETY: the cells are `cells.len()` bytes of a memory that never moves. No kernel writes them now:
+                // they belong to the instance whose `run` is not being called, and workers touch nothing between runs.
+                unsafe { std::ptr::copy_nonoverlapping(cells.as_ptr().cast::<u8>(), bytes.as_mut_ptr(), cells.len()) };
+                Some(bytes)
+            }
+        }
+    }
+
+    /// Copies bytes in; `None` outside the memory.
+    pub fn write(&self, store: &mut Store<()>, at: usize, bytes: &[u8]) -> Option<()> {
+        let range = at..at.checked_add(bytes.len())?;
+        match self {
+            Memory::Own(memory) => memory.data_mut(store).get_mut(range)?.copy_from_slice(bytes),
+            Memory::Shared(memory) => {
+                let cells = memory.data().get(range)?;
+                // SAFETY: as in `read`; interior mutability is what the cells are for.
+                unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), cells.as_ptr().cast_mut().cast::<u8>(), bytes.len()) };
+            }
+        }
+        Some(())
+    }
+}
+
+/// A word of a shared memory.
+#[derive(Clone)]
+pub struct SharedWord {
+    memory: SharedMemory,
+    address: usize,
+}
+
+impl SharedWord {
+    /// `None` outside the memory or off a word's boundary.
+    pub fn new(memory: &SharedMemory, address: u32) -> Option<SharedWord> {
+        let address = address as usize;
+        (address.is_multiple_of(4) && memory.data().len() >= address.checked_add(4)?).then(|| SharedWord { memory: memory.clone(), address })
+    }
+
+    pub fn store(&self, value: u32) {
+        let cell = self.memory.data()[self.address].get();
+        // SAFETY: the word lies inside the memory, which this value keeps alive and which never shrinks or moves; the
+        // runtime reads it atomically as well.
+        unsafe { AtomicU32::from_ptr(cell.cast::<u32>()) }.store(value, Ordering::SeqCst);
+    }
+}

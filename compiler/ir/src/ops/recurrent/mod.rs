@@ -1,0 +1,4 @@
+//! Recurrences over time.
+
+mod cells;
+pub mod recurrent_op;

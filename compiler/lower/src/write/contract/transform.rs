@@ -1,0 +1,225 @@
+//! The transforms of F(4x4, 3x3) at the points 0, ±1, ±2, ∞, over four channels at a time.
+
+use super::{Operands, tile};
+use crate::cx::{Cx, NodeCx, pointer};
+use crate::lanes::{self, Lanes};
+use crate::pointwise;
+use crate::view::{Linear, View};
+use kernel::{E, F32x4, I32, K, V, load, load_partial};
+
+const TILE: usize = super::winograd::TILE;
+const PATCH: usize = TILE + 2;
+
+/// A strip of tile rows of one image.
+#[derive(Debug, Clone, Copy)]
+pub struct Strip {
+    pub image: usize,
+    pub first_row: usize,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+/// Tiles per task: enough work for one call, several calls per strip.
+fn rows_per_task(strip: &Strip, vectors: usize) -> usize {
+    const VECTORS_PER_TASK: usize = 256;
+    VECTORS_PER_TASK.div_ceil(strip.columns * vectors).clamp(1, strip.rows)
+}
+
+/// `Bᵀ d`
+fn input_1d(k: &mut K, d: [V<F32x4>; PATCH]) -> [V<F32x4>; PATCH] {
+    let (two, four, five) = (k.constant(2.0), k.constant(4.0), k.constant(5.0));
+    let a = k.let_("a", d[4] - four * d[2]);
+    let b = k.let_("b", d[3] - four * d[1]);
+    let c = k.let_("c", d[4] - d[2]);
+    let e = k.let_("e", two * (d[3] - d[1]));
+    [
+        k.let_("t", four * d[0] - five * d[2] + d[4]),
+        k.let_("t", a + b),
+        k.let_("t", a - b),
+        k.let_("t", c + e),
+        k.let_("t", c - e),
+        k.let_("t", four * d[1] - five * d[3] + d[5]),
+    ]
+}
+
+/// `Aᵀ m`
+fn output_1d(k: &mut K, m: [V<F32x4>; PATCH]) -> [V<F32x4>; TILE] {
+    let (two, four, eight) = (k.constant(2.0), k.constant(4.0), k.constant(8.0));
+    let sum = k.let_("s", m[1] + m[2]);
+    let difference = k.let_("d", m[1] - m[2]);
+    let sum2 = k.let_("s", m[3] + m[4]);
+    let difference2 = k.let_("d", m[3] - m[4]);
+    [
+        k.let_("y", m[0] + sum + sum2),
+        k.let_("y", difference + two * difference2),
+        k.let_("y", sum + four * sum2),
+        k.let_("y", difference + eight * difference2 + m[5]),
+    ]
+}
+
+/// `G g`
+pub fn kernel_1d(k: &mut K, g: [V<F32x4>; 3]) -> Vec<V<F32x4>> {
+    let (quarter, sixth, twelfth, twenty_fourth) = (k.constant(0.25), k.constant(1.0 / 6.0), k.constant(1.0 / 12.0), k.constant(1.0 / 24.0));
+    let outer = k.let_("o", sixth * (g[0] + g[2]));
+    let inner = k.let_("i", sixth * g[1]);
+    let outer2 = k.let_("o", twenty_fourth * g[0] + sixth * g[2]);
+    let inner2 = k.let_("i", twelfth * g[1]);
+    vec![
+        k.let_("u", quarter * g[0]),
+        k.let_("u", -(outer + inner)),
+        k.let_("u", inner - outer),
+        k.let_("u", outer2 + inner2),
+        k.let_("u", outer2 - inner2),
+        g[2],
+    ]
+}
+
+/// Runs `body(k, channel, lanes)` for every group of four channels; `channel` counts bytes from 0.
+fn for_channels(k: &mut K, channels: usize, mut body: impl FnMut(&mut K, E<I32>, usize)) {
+    k.for_tiles("channel", channels.div_ceil(4) * 4 - if channels.is_multiple_of(4) { 0 } else { 4 }, 4, |k, c, _| body(k, c * 4, 4));
+    if !channels.is_multiple_of(4) {
+        body(k, (channels / 4 * 16).into(), channels % 4);
+    }
+}
+
+/// Adds the step that transforms the patches of a strip to `[tile][36][channels]`.
+pub fn input(cx: &mut Cx, nx: &NodeCx, strip: &Strip, x: &View, at: &Linear, channels: usize, patches: &View, patch_bytes: usize) {
+    let (row, column) = (4 * at.strides[1], 4 * at.strides[2]);
+    let value = 4 * channels.next_multiple_of(4);
+    let per_task = rows_per_task(strip, channels.div_ceil(4));
+    let mut k = K::new(format!("winograd4_input_f32_c{channels}"));
+    let (px, pv) = (pointer(&mut k, "x", x), pointer(&mut k, "patches", patches));
+    for_tile_rows(&mut k, strip, per_task, |k, ty| {
+        let x_row = k.let_("x_row", px + ty * (TILE as i64 * row) as i32);
+        let v_row = k.let_("v_row", pv + ty * (strip.columns * patch_bytes) as i32);
+        k.for_("tx", 0, strip.columns, 1, |k, tx| {
+            let x_tile = k.let_("x_tile", x_row + tx * (TILE as i64 * column) as i32);
+            let v_tile = k.let_("v_tile", v_row + tx * patch_bytes as i32);
+            for_channels(k, channels, |k, c, lanes| {
+                let source = k.let_("source", x_tile + c.clone());
+                let target = k.let_("target", v_tile + c);
+                let columns: Vec<[V<F32x4>; PATCH]> = (0..PATCH)
+                    .map(|j| {
+                        let d = std::array::from_fn(|i| {
+                            let offset = (i as i64 * row + j as i64 * column) as u32;
+                            let value = if lanes == 4 { load::<F32x4>(source, offset) } else { load_partial(source, offset, lanes) };
+                            k.let_("d", value)
+                        });
+                        input_1d(k, d)
+                    })
+                    .collect();
+                for i in 0..PATCH {
+                    let t = input_1d(k, std::array::from_fn(|j| columns[j][i]));
+                    for (j, v) in t.iter().enumerate() {
+                        k.store(target, ((i * PATCH + j) * value) as u32, *v);
+                    }
+                }
+            });
+        });
+    });
+    let first = at.base + strip.image as i64 * at.strides[0] + (strip.first_row * TILE) as i64 * at.strides[1];
+    let tasks = strip.rows.div_ceil(per_task) as u32;
+    cx.step(k.finish(), vec![x.arg_at(first), patches.arg_at(0)], tasks, 0, nx.origin, &[patches], &[]);
+}
+
+/// Calls `body` for each tile row of this task.
+fn for_tile_rows(k: &mut K, strip: &Strip, per_task: usize, body: impl FnOnce(&mut K, V<I32>)) {
+    let start = k.let_("start", k.task() * per_task as i32);
+    let mut end = k.let_("end", start + per_task as i32);
+    if !strip.rows.is_multiple_of(per_task) {
+        end = k.let_("end", kernel::select::<I32>(kernel::i32_lt_u(end, strip.rows), end, strip.rows));
+    }
+    k.for_("ty", start, end, 1, body);
+}
+
+/// Adds the step that turns `[tile][36][outputs]` into 4x4 outputs per tile, with the epilogue. `limits`: rows and columns
+/// of the output from the strip's first row on.
+pub fn output(cx: &mut Cx, nx: &NodeCx, operands: &Operands, strip: &Strip, limits: (usize, usize), outputs: usize, products: &View, product_bytes: usize) {
+    let value = 4 * outputs.next_multiple_of(4);
+    let per_task = rows_per_task(strip, outputs.div_ceil(4));
+    // The output and the epilogue's operands: bytes per row, column and channel.
+    let views: Vec<&View> = std::iter::once(&operands.output).chain(&operands.extras).collect();
+    let strides: Vec<[i64; 3]> = views.iter().zip(&operands.linears[1..]).map(|(v, l)| [1, 2, 4].map(|axis| l.strides[axis] * v.dtype.bytes() as i64)).collect();
+    let mut k = K::new(format!("winograd4_output_f32_c{outputs}"));
+    let pm = pointer(&mut k, "products", products);
+    let bases: Vec<V<I32>> = views.iter().enumerate().map(|(i, v)| pointer(&mut k, if i == 0 { "out" } else { "extra" }, v)).collect();
+    let last_rows = limits.0.min(strip.rows * TILE) - (strip.rows - 1) * TILE;
+    let last_columns = limits.1 - (strip.columns - 1) * TILE;
+    for_tile_rows(&mut k, strip, per_task, |k, ty| {
+        let m_row = k.let_("m_row", pm + ty * (strip.columns * product_bytes) as i32);
+        let rows = valid(k, ty, strip.rows, last_rows);
+        k.for_("tx", 0, strip.columns, 1, |k, tx| {
+            let m_tile = k.let_("m_tile", m_row + tx * product_bytes as i32);
+            let columns = valid(k, tx, strip.columns, last_columns);
+            let tiles: Vec<V<I32>> = bases
+                .iter()
+                .zip(&strides)
+                .map(|(base, [row, column, _])| {
+                    let at = *base + ty * (TILE as i64 * row) as i32 + tx * (TILE as i64 * column) as i32;
+                    k.in_local("tile_ptr", at)
+                })
+                .collect();
+            for_channels(k, outputs, |k, c, lanes| {
+                let source = k.let_("source", m_tile + c.clone());
+                let pointers: Vec<V<I32>> = tiles
+                    .iter()
+                    .zip(&strides)
+                    .map(|(tile, [_, _, channel])| k.in_local("channel_ptr", *tile + mul(c.clone(), *channel)))
+                    .collect();
+                let halves: Vec<[V<F32x4>; TILE]> = (0..PATCH)
+                    .map(|j| {
+                        let m = std::array::from_fn(|i| k.let_("m", load::<F32x4>(source, ((i * PATCH + j) * value) as u32)));
+                        output_1d(k, m)
+                    })
+                    .collect();
+                for i in 0..TILE {
+                    let y = output_1d(k, std::array::from_fn(|j| halves[j][i]));
+                    when(k, rows, i, |k| {
+                        for (j, y) in y.iter().enumerate() {
+                            when(k, columns, j, |k| finish(k, operands, &pointers, &strides, (i, j), lanes, *y));
+                        }
+                    });
+                }
+            });
+        });
+    });
+    let axis = |l: &Linear| l.base + strip.image as i64 * l.strides[0] + (strip.first_row * TILE) as i64 * l.strides[1];
+    let mut args = vec![products.arg_at(0)];
+    args.extend(views.iter().zip(&operands.linears[1..]).map(|(v, l)| v.arg_at(axis(l))));
+    let also: Vec<&View> = operands.extras.iter().filter(|v| v.source == operands.output.source).chain((strip.first_row > 0 || strip.image > 0).then_some(&operands.output)).collect();
+    let tasks = strip.rows.div_ceil(per_task) as u32;
+    cx.step(k.finish(), args, tasks, 0, nx.origin, &[&operands.output], &also);
+}
+
+/// `channel` bytes of a 4-byte index, for an operand with another step per channel.
+fn mul(c: E<I32>, channel: i64) -> E<I32> {
+    match channel {
+        4 => c,
+        other => kernel::i32_shr_u(c, 2) * other as i32,
+    }
+}
+
+/// How many rows or columns of a tile exist; `None`: always all.
+fn valid(k: &mut K, tile: V<I32>, tiles: usize, last: usize) -> Option<V<I32>> {
+    (last < TILE).then(|| k.let_("valid", kernel::select::<I32>(kernel::i32_eq(tile, (tiles - 1) as i32), last as i32, TILE as i32)))
+}
+
+fn when(k: &mut K, valid: Option<V<I32>>, i: usize, body: impl FnOnce(&mut K)) {
+    match valid {
+        Some(valid) if i > 0 => k.if_(kernel::i32_gt_u(valid, i as i32), body),
+        _ => body(k),
+    }
+}
+
+/// The epilogue and the store of one output position.
+fn finish(k: &mut K, operands: &Operands, pointers: &[V<I32>], strides: &[[i64; 3]], (i, j): (usize, usize), lanes: usize, y: V<F32x4>) {
+    let offset = |operand: usize| (i as i64 * strides[operand][0] + j as i64 * strides[operand][1]) as u32;
+    let mut args = vec![Lanes::F32(y.get())];
+    for (e, view) in operands.extras.iter().enumerate() {
+        let (pattern, _) = tile::pattern(strides[1 + e][2], view.dtype);
+        args.push(lanes::load(k, view.dtype, pointers[1 + e], offset(1 + e), pattern, lanes));
+    }
+    let value = pointwise::emit(k, &operands.body, &operands.types, &args);
+    let (pattern, _) = tile::pattern(strides[0][2], operands.output.dtype);
+    lanes::store(k, operands.output.dtype, pointers[0], offset(0), pattern, lanes, value);
+}

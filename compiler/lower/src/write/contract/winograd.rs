@@ -1,0 +1,196 @@
+//! Convolutions with 3x3 kernels and stride 1 by Winograd's minimal filtering F(4x4, 3x3): a quarter of the
+//! multiplications of the direct form, at the price of transforms and of float rounding (about 1e-5 of the largest
+//! output). Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015.
+//!
+//! Per image and strip of tile rows: transform 6x6 patches to `[tile][36][C]`, multiply with 36 weight matrices, and
+//! transform 36 products per tile back to 4x4 outputs with the epilogue. The weights are transformed in the module, by
+//! its first run, because they take four times the memory of the plain ones.
+
+use super::nest::{Nest, Product};
+use super::{Operands, transform};
+use crate::LowerError;
+use crate::cx::{Cx, NodeCx, pointer};
+use crate::schedule;
+use crate::view::{Linear, Source, View};
+use crate::write::pack::{self, Panels};
+use ir::algorithm::{Affine, Contract};
+use ir::{DType, Dim};
+use kernel::{F32x4, K, V, load};
+
+/// Outputs per tile and axis.
+pub const TILE: usize = 4;
+/// Inputs per tile and axis; values per tile is its square.
+const PATCH: usize = TILE + 2;
+const VALUES: usize = PATCH * PATCH;
+
+/// Transformed patches and products of one strip should stay near the core: bytes of both together.
+const STRIP_BYTES: usize = 2 << 20;
+/// A row stride that is a multiple of this maps all tiles to the same cache sets.
+const CACHE_WAY: usize = 4096;
+
+/// The sizes of a convolution that this form can compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    images: usize,
+    height: usize,
+    width: usize,
+    channels: usize,
+    outputs: usize,
+}
+
+/// Axes of a two-dimensional convolution as `ir` numbers them: n, oh, ow, group, m, kh, kw, c.
+const N: usize = 0;
+const OH: usize = 1;
+const OW: usize = 2;
+const GROUP: usize = 3;
+const M: usize = 4;
+const KH: usize = 5;
+const KW: usize = 6;
+const C: usize = 7;
+
+impl Shape {
+    /// The sizes, if `contract` is a 3x3 convolution with stride and dilation 1, one group, channels last.
+    pub fn of(contract: &Contract) -> Option<Shape> {
+        let extents = ir::dim::const_dims(&contract.axes)?;
+        let [images, height, width, 1, outputs, 3, 3, channels] = extents[..] else { return None };
+        let slides = |index: &Affine, o: usize, k: usize| index.coefficient(o) == 1 && index.coefficient(k) == 1;
+        let [n, y, x, c] = &contract.a.index[..] else { return None };
+        let fits = n.coefficient(N) == 1 && slides(y, OH, KH) && slides(x, OW, KW) && c.coefficient(C) == 1;
+        let out_fits = contract.out.len() == 4 && contract.out[3].coefficient(M) == 1 && contract.b.index[0].coefficient(GROUP) != 0;
+        (fits && out_fits && contract.a.pad.is_some()).then_some(Shape { images, height, width, channels, outputs })
+    }
+
+    fn tile_rows(&self) -> usize {
+        self.height.div_ceil(TILE)
+    }
+    fn tile_columns(&self) -> usize {
+        self.width.div_ceil(TILE)
+    }
+    fn tiles(&self) -> usize {
+        self.images * self.tile_rows() * self.tile_columns()
+    }
+
+    /// Predicted cycles, to be compared with the direct form's.
+    fn cycles(&self, relaxed: bool) -> f64 {
+        let product = schedule::choose(1, self.tile_rows() * self.tile_columns(), self.outputs, self.channels, relaxed, None);
+        let transforms = self.tiles() * (self.channels.div_ceil(4) + self.outputs.div_ceil(4));
+        (self.images * VALUES) as f64 * product.cycles + 110.0 * transforms as f64
+    }
+
+    /// Predicted cycles that this form saves; negative unless it is clearly faster than the direct one.
+    pub fn saved_cycles(&self, relaxed: bool) -> f64 {
+        let direct = schedule::choose(self.height, self.width, self.outputs, 9 * self.channels, relaxed, None);
+        0.85 * direct.cycles * self.images as f64 - self.cycles(relaxed)
+    }
+
+    /// Bytes of the transformed weights.
+    pub fn weight_bytes(&self) -> u64 {
+        4 * (VALUES * self.channels * self.outputs.next_multiple_of(4)) as u64
+    }
+}
+
+/// The axes with the output rounded up to whole tiles: what the patches reach over.
+pub fn rounded_axes(contract: &Contract) -> Vec<Dim> {
+    let mut axes = contract.axes.clone();
+    for axis in [OH, OW] {
+        let size = axes[axis].as_const().expect("bound size") as usize;
+        axes[axis] = size.next_multiple_of(TILE).into();
+    }
+    axes
+}
+
+/// A choice of strips: images × strips of `rows` tile rows.
+fn strips(shape: &Shape, patch_bytes: usize, product_bytes: usize) -> Vec<(usize, usize)> {
+    let rows = shape.tile_rows();
+    let per_row = shape.tile_columns() * (patch_bytes + product_bytes);
+    let most = (STRIP_BYTES / per_row).clamp(1, rows);
+    let count = rows.div_ceil(most);
+    let each = rows.div_ceil(count);
+    (0..rows).step_by(each).map(|first| (first, each.min(rows - first))).collect()
+}
+
+/// A stride in bytes for `values` vectors of `width` floats that does not fall on one cache way.
+fn row_bytes(width: usize) -> usize {
+    let bytes = VALUES * width.next_multiple_of(4) * 4;
+    if bytes.is_multiple_of(CACHE_WAY) { bytes + 64 } else { bytes }
+}
+
+/// Writes the convolution.
+pub(super) fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Operands) -> Result<(), LowerError> {
+    let shape = Shape::of(contract).expect("checked when the method was chosen");
+    let tiles = shape.tile_rows() * shape.tile_columns();
+    let schedule = schedule::choose(1, tiles, shape.outputs, shape.channels, cx.options.relaxed, cx.options.tile);
+    let panels = Panels { columns: shape.outputs, depth: shape.channels, vectors: schedule.vectors };
+    let weights = transformed_weights(cx, nx, contract, &panels)?;
+    let (patch_bytes, product_bytes) = (row_bytes(shape.channels), row_bytes(shape.outputs));
+    let strips = strips(&shape, patch_bytes, product_bytes);
+    let largest = strips.iter().map(|(_, rows)| rows * shape.tile_columns()).max().unwrap_or(0);
+    let patches = cx.temporary(&format!("{} patches", nx.name), DType::F32, &[largest * patch_bytes / 4]);
+    let products = cx.temporary(&format!("{} products", nx.name), DType::F32, &[largest * product_bytes / 4]);
+    for image in 0..shape.images {
+        for (first, rows) in &strips {
+            let strip = transform::Strip { columns: shape.tile_columns(), rows: *rows, first_row: *first, image };
+            transform::input(cx, nx, &strip, &operands.a, &operands.linears[0], shape.channels, &patches, patch_bytes);
+            let tiles = rows * shape.tile_columns();
+            let nest = Nest::product(&Product {
+                batches: (VALUES, [channels_bytes(shape.channels), channels_bytes(shape.outputs)]),
+                rows: (tiles, [patch_bytes as i64, product_bytes as i64]),
+                columns: shape.outputs,
+                depth: shape.channels,
+            });
+            let product = Operands::plain(&patches, &products);
+            let schedule = schedule::Schedule { runs: schedule::cut(tiles, schedule.rows.min(tiles)), ..schedule.clone() };
+            super::product(cx, nx, &nest, &schedule, &panels, &weights, &product);
+            let (height, width) = (shape.height - (first * TILE).min(shape.height), shape.width);
+            transform::output(cx, nx, operands, &strip, (height, width), shape.outputs, &products, product_bytes);
+        }
+    }
+    Ok(())
+}
+
+fn channels_bytes(channels: usize) -> i64 {
+    4 * channels.next_multiple_of(4) as i64
+}
+
+/// Adds the weights as nine packed matrices, and the step that turns them into 36 on the first run: they stay in a
+/// buffer of their own, with one word per task that says whether its part is done.
+fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, panels: &Panels) -> Result<View, LowerError> {
+    let tensor = nx.constants[contract.b.operand].as_ref().expect("checked when the method was chosen");
+    let view = &nx.inputs[contract.b.operand];
+    let b = crate::view::linear(view, &contract.b.index, contract.axes.len());
+    let nest = Nest::taps(&[(3, b.strides[KH]), (3, b.strides[KW])], (panels.columns, b.strides[M]), (panels.depth, b.strides[C]));
+    let plain = pack::constant(tensor, &Linear { base: b.base, strides: vec![] }, &nest, panels);
+    let plain = View::dense(Source::Weight(cx.weight(&nx.name, plain, nx.origin)), DType::F32, &[0]);
+    let matrix = panels.bytes();
+    let vectors = matrix / 16;
+    let per_task = vectors.div_ceil(64).max(256).min(vectors);
+    let tasks = vectors.div_ceil(per_task);
+    let transformed = cx.persistent(&format!("{} transformed", nx.name), VALUES * matrix);
+    let done = cx.persistent(&format!("{} transformed?", nx.name), 4 * tasks);
+    let mut k = K::new("winograd4_weights_f32");
+    let (from, to, flags) = (pointer(&mut k, "from", &plain), pointer(&mut k, "to", &transformed), pointer(&mut k, "done", &done));
+    let task = k.task();
+    let flag = k.let_("flag", flags + task * 4);
+    k.if_(kernel::i32_eqz(load::<kernel::I32>(flag, 0)), |k| {
+        let start = k.let_("start", task * (per_task * 16) as i32);
+        let end = k.let_("end", start + (per_task * 16) as i32);
+        let end = k.let_("end", kernel::select::<kernel::I32>(kernel::i32_lt_u(end, matrix), end, matrix));
+        k.for_("at", start, end, 16, |k, at| {
+            let source = k.let_("source", from + at);
+            let target = k.let_("target", to + at);
+            let g: Vec<V<F32x4>> = (0..9).map(|i| k.let_("g", load::<F32x4>(source, (i * matrix) as u32))).collect();
+            // Columns, then rows.
+            let half: Vec<Vec<V<F32x4>>> = (0..3).map(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]])).collect();
+            for i in 0..PATCH {
+                let row = transform::kernel_1d(k, [half[0][i], half[1][i], half[2][i]]);
+                for (j, value) in row.iter().enumerate() {
+                    k.store(target, ((i * PATCH + j) * matrix) as u32, *value);
+                }
+            }
+        });
+        k.store::<kernel::I32>(flag, 0, 1);
+    });
+    let args = vec![plain.arg_at(0), transformed.arg_at(0), done.arg_at(0)];
+    cx.step(k.finish(), args, tasks as u32, 0, nx.origin, &[&transformed, &done], &[&transformed, &done]);
+    Ok(transformed)
+}

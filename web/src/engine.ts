@@ -1,0 +1,206 @@
+// A model that runs in this thread: loads it, starts its threads, runs calls one after the other. It checks no tensors.
+
+import { unlessAborted } from './abort.js';
+import type { TypedArray } from './dtype.js';
+import { messageOf, WasmTorchError } from './errors.js';
+import type { Features } from './features.js';
+import { Cancelled, Instance, type MemoryStats } from './instance.js';
+import { whyNoIntegrity } from './integrity.js';
+import { load, type LoadOptions } from './load.js';
+import type { Manifest } from './manifest.js';
+import type { Platform } from './port.js';
+import type { Opened } from './source.js';
+import { ThreadPool } from './threads.js';
+import type { VariantName } from './variant.js';
+
+/** After this long in one piece the event loop gets its turn, in calls that may be cancelled. */
+const SLICE_MS = 8;
+
+/** What stays the same for all models of a runtime. */
+export interface Settings {
+  /** Threads that compute, the caller's included. */
+  readonly threads: number;
+  readonly features: Features;
+  /** Bytes that the pools hold ready from the start. */
+  readonly poolBytes: number;
+}
+
+/** What is known of a loaded model. */
+export interface ModelInfo {
+  readonly manifest: Manifest;
+  readonly variant: VariantName;
+  readonly threads: number;
+  /** Why something that was asked for is not so. */
+  readonly why: Readonly<Record<string, string>>;
+}
+
+export interface CallOptions {
+  /** Time every step. */
+  readonly profile: boolean;
+  readonly signal?: AbortSignal | undefined;
+  /** Give the inputs' buffers away instead of copying them. */
+  readonly transfer?: boolean | undefined;
+}
+
+export interface CallResult {
+  /** In the manifest's order. */
+  readonly outputs: TypedArray[];
+  /** Milliseconds of the call, without the way to a worker and back. */
+  readonly ms: number;
+  /** Milliseconds of each step, if they were asked for. */
+  readonly steps: Float64Array | undefined;
+  readonly memory: MemoryStats;
+}
+
+/** Where a model runs. */
+export interface Backend {
+  readonly info: ModelInfo;
+  /** As of the last call. */
+  readonly memory: MemoryStats;
+  call(inputs: TypedArray[], options: CallOptions): Promise<CallResult>;
+  /** The same weights with another arena. */
+  share(): Promise<Backend>;
+  dispose(): Promise<void>;
+}
+
+/** What the arenas of one instance have in common. */
+interface Shared {
+  readonly instance: Instance;
+  readonly info: ModelInfo;
+  readonly threads: ThreadPool | undefined;
+  readonly mayBlock: boolean;
+  /** Resolves when the calls so far are over. */
+  tail: Promise<unknown>;
+  busy: number;
+  users: number;
+}
+
+export class Engine implements Backend {
+  memory: MemoryStats;
+  readonly #shared: Shared;
+  readonly #arena: number;
+
+  private constructor(shared: Shared, arena: number) {
+    this.#shared = shared;
+    this.#arena = arena;
+    this.memory = shared.instance.memoryStats();
+  }
+
+  static async load(source: WebAssembly.Module | Opened, platform: Platform, settings: Settings, options: LoadOptions): Promise<Engine> {
+    let threads: ThreadPool | undefined;
+    const why: Record<string, string> = {};
+    const onVariant = (variant: VariantName) => {
+      if (!variant.includes('threads') || settings.threads < 2) return;
+      try {
+        threads = ThreadPool.launch(platform, settings.threads - 1);
+      } catch (error) {
+        why.threads = `a thread could not be started: ${messageOf(error)}`;
+      }
+    };
+    try {
+      const loaded = await load(source, { open: platform.open, features: settings.features, onVariant }, options);
+      const instance = await Instance.create(loaded);
+      if (options.integrity !== false && whyNoIntegrity() !== undefined) why.integrity = whyNoIntegrity()!;
+      if (settings.poolBytes > 0) instance.exports.pool_reserve(settings.poolBytes, 1);
+      try {
+        await threads?.join(instance.exports, loaded.module, platform.mayBlock);
+      } catch (error) {
+        why.threads = messageOf(error);
+        // Workers that came late must find nobody to work for.
+        instance.exports.stop_threads?.();
+        await threads?.stop();
+        instance.call(() => instance.exports.start_threads?.(0) ?? 0);
+        threads = undefined;
+      }
+      if (!loaded.variant.includes('threads') && settings.threads > 1) why.threads ??= `the variant ${loaded.variant} has one thread`;
+      options.signal?.throwIfAborted();
+      const info = { manifest: loaded.manifest, variant: loaded.variant, threads: threads?.size ?? 1, why };
+      return new Engine({ instance, info, threads, mayBlock: platform.mayBlock, tail: Promise.resolve(), busy: 0, users: 1 }, 0);
+    } catch (error) {
+      await threads?.stop();
+      throw error;
+    }
+  }
+
+  get info(): ModelInfo {
+    return this.#shared.info;
+  }
+
+  /** The word that ends `run` early when it is not 0, where another thread can reach it. */
+  stopFlag(): { memory: WebAssembly.Memory; address: number } | undefined {
+    const { memory, stop_flag } = this.#shared.instance.exports;
+    const shared = !(memory.buffer instanceof ArrayBuffer);
+    return shared ? { memory, address: stop_flag() >>> 0 } : undefined;
+  }
+
+  /** Calls queue. Inputs are written at once when nothing runs, so that the caller may reuse its arrays. */
+  async call(inputs: TypedArray[], options: CallOptions): Promise<CallResult> {
+    const shared = this.#shared;
+    options.signal?.throwIfAborted();
+    if (shared.busy > 0) inputs = options.transfer ? inputs : inputs.map((input) => input.slice());
+    const run = shared.busy++ === 0 ? this.#run(inputs, options) : shared.tail.then(() => this.#run(inputs, options));
+    // A call that was given up is still busy until its next turn.
+    shared.tail = run.catch(() => {}).finally(() => void (shared.busy -= 1));
+    try {
+      return await unlessAborted(run, options.signal);
+    } catch (error) {
+      if (error instanceof Cancelled) throw new WasmTorchError('cancelled', 'The call was cancelled.');
+      throw error;
+    }
+  }
+
+  async #run(inputs: TypedArray[], { profile, signal }: CallOptions): Promise<CallResult> {
+    const { instance } = this.#shared;
+    const { manifest } = instance;
+    signal?.throwIfAborted();
+    const start = performance.now();
+    instance.selectArena(this.#arena);
+    manifest.inputs.forEach((info, i) => instance.write(info, inputs[i]!));
+    const count = manifest.steps.length;
+    const steps = profile ? new Float64Array(count) : undefined;
+    if (steps === undefined && signal === undefined) {
+      instance.run(0, count);
+    } else {
+      let before = performance.now();
+      let turn = before;
+      for (let step = 0; step < count; step++) {
+        instance.run(step, step + 1);
+        let now = performance.now();
+        if (steps !== undefined) steps[step] = now - before;
+        if (signal !== undefined && now - turn > SLICE_MS) {
+          await nextTurn();
+          signal.throwIfAborted();
+          turn = now = performance.now();
+        }
+        before = now;
+      }
+    }
+    const outputs = manifest.outputs.map((info) => instance.read(info));
+    this.memory = instance.memoryStats();
+    return { outputs, ms: performance.now() - start, steps, memory: this.memory };
+  }
+
+  async share(): Promise<Engine> {
+    const arena = this.#shared.instance.addArena();
+    this.#shared.users += 1;
+    return new Engine(this.#shared, arena);
+  }
+
+  async dispose(): Promise<void> {
+    await this.#shared.tail;
+    this.#shared.instance.removeArena(this.#arena);
+    if (--this.#shared.users === 0) await this.#shared.threads?.stop();
+  }
+}
+
+/** Lets messages and timers run: sooner than a timer would. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(0);
+  });
+}

@@ -1,0 +1,223 @@
+// A model that runs in a worker, seen from the page: sends calls, one at a time, and notices when the worker dies.
+
+import { unlessAborted } from './abort.js';
+import type { TypedArray } from './dtype.js';
+import type { Backend, CallOptions, CallResult, ModelInfo, Settings } from './engine.js';
+import { fromPlain, type PlainError, WasmTorchError } from './errors.js';
+import type { MemoryStats } from './instance.js';
+import type { LoadOptions, Progress } from './load.js';
+import type { Port } from './port.js';
+import type { Opened } from './source.js';
+
+/** What the page asks of the worker. `arena` is a number that the worker gave. */
+export type Request =
+  /** Without a module the file follows in chunks; one without bytes is its end. */
+  | { readonly kind: 'load'; readonly module: WebAssembly.Module | undefined; readonly url: string | undefined; readonly total: number | undefined; readonly settings: Settings; readonly options: RemoteLoadOptions }
+  | { readonly kind: 'call'; readonly arena: number; readonly inputs: TypedArray[]; readonly profile: boolean; readonly cancellable: boolean }
+  | { readonly kind: 'share'; readonly arena: number }
+  | { readonly kind: 'dispose'; readonly arena: number }
+  | { readonly kind: 'chunk'; readonly bytes: Uint8Array | undefined }
+  | { readonly kind: 'cancel' };
+
+export type RemoteLoadOptions = Pick<LoadOptions, 'variant' | 'cache' | 'integrity' | 'weightsUrl'>;
+
+export interface Loaded {
+  readonly info: ModelInfo;
+  readonly memory: MemoryStats;
+  readonly stopFlag: { readonly memory: WebAssembly.Memory; readonly address: number } | undefined;
+}
+
+/** What the worker says. */
+export type Reply =
+  | { readonly kind: 'alive' }
+  /** The worker holds this lock as long as it lives. */
+  | { readonly kind: 'guard'; readonly lock: string }
+  | { readonly kind: 'progress'; readonly progress: Progress }
+  | { readonly kind: 'done'; readonly id: number; readonly value: unknown }
+  | { readonly kind: 'failed'; readonly id: number; readonly error: PlainError };
+
+interface Pending {
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** One worker and what it was asked. */
+export class Connection {
+  /** Resolves when the worker's script runs. */
+  readonly alive: Promise<void>;
+  onProgress: ((progress: Progress) => void) | undefined;
+  stopFlag: Int32Array | undefined;
+  users = 1;
+  tail: Promise<unknown> = Promise.resolve();
+  readonly #port: Port;
+  readonly #pending = new Map<number, Pending>();
+  #next = 0;
+  #failure: WasmTorchError | undefined;
+
+  constructor(port: Port) {
+    this.#port = port;
+    this.alive = new Promise((resolve, reject) => {
+      port.listen((reply) => this.#receive(reply, resolve), (message) => {
+        this.fail(`The worker failed: ${message}.`);
+        reject(this.#failure);
+      });
+    });
+    this.alive.catch(() => {});
+  }
+
+  ask<T>(request: Request, transfer: Transferable[] = []): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) return reject(this.#failure);
+      const id = this.#next++;
+      this.#pending.set(id, { resolve, reject });
+      try {
+        this.#port.post({ ...request, id }, transfer);
+      } catch (error) {
+        this.#pending.delete(id);
+        reject(error);
+      }
+    });
+  }
+
+  /** Says something that has no answer. */
+  tell(request: Request, transfer: Transferable[] = []): void {
+    this.#port.post(request, transfer);
+  }
+
+  /** Ends the worker; what was asked and is not answered fails with `error`. */
+  end(error: unknown): void {
+    this.#port.terminate();
+    this.#failure ??= error instanceof WasmTorchError ? error : new WasmTorchError('disposed', 'The model was disposed.');
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+  }
+
+  fail(message: string): void {
+    this.end(new WasmTorchError('worker-failed', message, { hint: 'load the model again' }));
+  }
+
+  #receive(reply: Reply, alive: () => void): void {
+    if (reply.kind === 'alive') return alive();
+    if (reply.kind === 'progress') return this.onProgress?.(reply.progress);
+    if (reply.kind === 'guard') {
+      // Granted when the worker is gone, however it went.
+      void navigator.locks.request(reply.lock, () => this.#failure ?? this.fail('The worker died.')).catch(() => {});
+      return;
+    }
+    const pending = this.#pending.get(reply.id);
+    this.#pending.delete(reply.id);
+    if (reply.kind === 'done') pending?.resolve(reply.value as never);
+    else pending?.reject(fromPlain(reply.error));
+  }
+}
+
+export class Remote implements Backend {
+  readonly info: ModelInfo;
+  memory: MemoryStats;
+  readonly #connection: Connection;
+  readonly #arena: number;
+
+  private constructor(connection: Connection, arena: number, info: ModelInfo, memory: MemoryStats) {
+    this.#connection = connection;
+    this.#arena = arena;
+    this.info = info;
+    this.memory = memory;
+  }
+
+  /** Loads in the worker, which gets the file's pieces from here: they arrive while it still starts. */
+  static async load(connection: Connection, source: WebAssembly.Module | Opened, settings: Settings, options: LoadOptions): Promise<Remote> {
+    const { signal, onProgress, variant, cache, integrity, weightsUrl } = options;
+    const abort = () => connection.end(signal!.reason);
+    signal?.addEventListener('abort', abort);
+    try {
+      const opened = 'next' in source ? source : undefined;
+      const loading = connection.ask<Loaded>({
+        kind: 'load',
+        module: 'next' in source ? undefined : source,
+        url: opened?.url,
+        total: opened?.total,
+        settings,
+        options: { variant, cache, integrity, weightsUrl: weightsUrl && String(weightsUrl) },
+      });
+      if (opened !== undefined) feed(connection, opened, onProgress).catch((error) => connection.end(error));
+      const { info, memory, stopFlag } = await loading;
+      if (stopFlag !== undefined) connection.stopFlag = new Int32Array(stopFlag.memory.buffer, stopFlag.address, 1);
+      return new Remote(connection, 0, info, memory);
+    } catch (error) {
+      connection.end(error);
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  async call(inputs: TypedArray[], { profile, signal, transfer }: CallOptions): Promise<CallResult> {
+    signal?.throwIfAborted();
+    const connection = this.#connection;
+    const buffers: ArrayBuffer[] = [];
+    const sent = inputs.map((input) => {
+      const whole = transfer && input.byteLength === input.buffer.byteLength && input.buffer instanceof ArrayBuffer;
+      const array = whole ? input : input.slice();
+      if (!buffers.includes(array.buffer as ArrayBuffer)) buffers.push(array.buffer as ArrayBuffer);
+      return array;
+    });
+    const run = connection.tail.then(() => this.#run(sent, buffers, profile, signal));
+    connection.tail = run.catch(() => {});
+    // A call that waits for its turn is given up at once.
+    const result = await unlessAborted(run, signal);
+    this.memory = result.memory;
+    return result;
+  }
+
+  async #run(inputs: TypedArray[], buffers: ArrayBuffer[], profile: boolean, signal: AbortSignal | undefined): Promise<CallResult> {
+    const connection = this.#connection;
+    signal?.throwIfAborted();
+    const { stopFlag } = connection;
+    if (stopFlag !== undefined) Atomics.store(stopFlag, 0, 0);
+    const cancel = () => (stopFlag === undefined ? connection.tell({ kind: 'cancel' }) : void Atomics.store(stopFlag, 0, 1));
+    signal?.addEventListener('abort', cancel);
+    try {
+      const cancellable = signal !== undefined && stopFlag === undefined;
+      return await connection.ask<CallResult>({ kind: 'call', arena: this.#arena, inputs, profile, cancellable }, buffers);
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  async share(): Promise<Remote> {
+    const { arena, memory } = await this.#connection.ask<{ arena: number; memory: MemoryStats }>({ kind: 'share', arena: this.#arena });
+    this.#connection.users += 1;
+    return new Remote(this.#connection, arena, this.info, memory);
+  }
+
+  /** What was asked is answered first. */
+  async dispose(): Promise<void> {
+    const connection = this.#connection;
+    await connection.tail;
+    connection.users -= 1;
+    await connection.ask({ kind: 'dispose', arena: this.#arena }).catch(() => {});
+    if (connection.users === 0) connection.end(undefined);
+  }
+}
+
+/** Bytes that may be under way to the worker. */
+const WINDOW = 16 << 20;
+
+/** Hands the file's pieces over as they come; progress is what the worker has taken. */
+async function feed(connection: Connection, opened: Opened, onProgress: LoadOptions['onProgress']): Promise<void> {
+  let sent = 0;
+  let taken = 0;
+  let wake = () => {};
+  connection.onProgress = (progress) => {
+    taken = progress.loaded;
+    wake();
+    onProgress?.(progress);
+  };
+  for (let bytes: Uint8Array | undefined; ; ) {
+    while (sent - taken > WINDOW) await new Promise<void>((resolve) => (wake = resolve));
+    bytes = await opened.next();
+    sent += bytes?.length ?? 0;
+    connection.tell({ kind: 'chunk', bytes }, opened.owned && bytes !== undefined ? [bytes.buffer as ArrayBuffer] : []);
+    if (bytes === undefined) return;
+  }
+}

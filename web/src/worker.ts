@@ -1,0 +1,64 @@
+// The script of a model's worker in a browser: an Engine behind messages. See remote.ts for the other side.
+
+import { platform } from './browser.js';
+import { Engine, toPlain } from './core.js';
+import type { Progress } from './load.js';
+import type { Reply, Request } from './remote.js';
+
+const engines: Engine[] = [];
+let cancel = new AbortController();
+
+/** Pieces of the file that came and were not taken yet, and who waits for one. */
+const chunks: (Uint8Array | undefined)[] = [];
+let wake = () => {};
+
+async function nextChunk(): Promise<Uint8Array | undefined> {
+  while (chunks.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+  return chunks.shift();
+}
+
+const say = (reply: Reply, transfer: Transferable[] = []) => postMessage(reply, { transfer });
+
+async function answer(request: Request): Promise<[value: unknown, transfer?: Transferable[]]> {
+  if (request.kind === 'load') {
+    const { module, url, total, settings, options } = request;
+    const opened = { next: nextChunk, owned: true, url, total, fromCache: false, settle: async () => {} };
+    const onProgress = (progress: Progress) => say({ kind: 'progress', progress });
+    const engine = await Engine.load(module ?? opened, platform, settings, { ...options, onProgress });
+    engines.push(engine);
+    return [{ info: engine.info, memory: engine.memory, stopFlag: engine.stopFlag() }];
+  }
+  if (request.kind === 'call') {
+    cancel = new AbortController();
+    const signal = request.cancellable ? cancel.signal : undefined;
+    const result = await engines[request.arena]!.call(request.inputs, { profile: request.profile, signal, transfer: true });
+    return [result, result.outputs.map(({ buffer }) => buffer as ArrayBuffer)];
+  }
+  if (request.kind === 'share') {
+    const engine = await engines[request.arena]!.share();
+    return [{ arena: engines.push(engine) - 1, memory: engine.memory }];
+  }
+  if (request.kind === 'dispose') await engines[request.arena]!.dispose();
+  return [undefined];
+}
+
+onmessage = async ({ data }: MessageEvent<Request & { id: number }>) => {
+  if (data.kind === 'cancel') return cancel.abort();
+  if (data.kind === 'chunk') {
+    chunks.push(data.bytes);
+    return wake();
+  }
+  try {
+    const [value, transfer] = await answer(data);
+    say({ kind: 'done', id: data.id, value }, transfer);
+  } catch (error) {
+    say({ kind: 'failed', id: data.id, error: toPlain(error) });
+  }
+};
+
+say({ kind: 'alive' });
+const lock = `wasm-torch-${Date.now()}-${Math.random()}`;
+void navigator.locks?.request(lock, () => {
+  say({ kind: 'guard', lock });
+  return new Promise(() => {});
+}).catch(() => {});
