@@ -2,13 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
+import { variantsModule } from '../../web/test/double.mjs';
 import { readNpz } from '../browser/npz.mjs';
 import { profileTable, raceTable } from './report.mjs';
 import { roofModule } from './roof.mjs';
@@ -66,6 +67,14 @@ test('a short race with JSON', async (t) => {
   assert.equal(model.onnxruntime.count, 6);
   assert.ok(model.onnxruntime.median_ms > 0 && model.roof_gflops.median > 0);
   assert.ok(model.max_rel_err.onnxruntime_golden < 1e-4);
+});
+
+test('one cold start of a hand-made module beside its floor', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'wasm-torch-'));
+  t.after(() => rm(folder, { recursive: true }));
+  await writeFile(join(folder, 'double.wasm'), variantsModule());
+  const { stdout } = await promisify(execFile)(process.execPath, [here('cold.mjs'), '--module', join(folder, 'double.wasm'), '--rounds', '1']);
+  assert.match(stdout, /ours +[0-9.]+ ms = .* × the floor/);
 });
 
 test('a missing file is one clear line and exit code 1', async () => {

@@ -221,7 +221,7 @@ function definitions(rows) {
 }
 
 function listCapabilities({ simd, relaxedSimd, threads, threadCount, why }) {
-  const rows = [['128-bit SIMD', simd, why.simd], ['relaxed SIMD', relaxedSimd, why.relaxedSimd], [threads ? `threads: ${threadCount}` : 'threads', threads, why.threads], ['models run in a worker', why.worker === undefined, why.worker]];
+  const rows = [['128-bit SIMD', simd, why.simd], ['relaxed SIMD', relaxedSimd, why.relaxedSimd], [threads ? `threads: ${threadCount}` : 'threads', threads, why.threads], ['workers for models', why.worker === undefined, why.worker]];
   $('capabilities').replaceChildren(...rows.map(([name, yes, reason]) =>
     element('li', {}, element('span', { className: yes ? 'yes' : 'no' }, yes ? '✓' : '✗'), element('span', {}, name, ...(reason ? [element('small', {}, reason)] : [])))));
 }
@@ -247,7 +247,7 @@ function drawLayers({ steps, ms, calls }) {
       element('span', { className: 'name', title: name }, name),
       element('span', { className: 'kernel', title: step.kernel }, step.kernel),
       track(step.ms / most),
-      element('span', { className: 'value' }, `${step.ms < 0.1 ? `${(1000 * step.ms).toFixed(0)} µs` : `${step.ms.toFixed(2)} ms`} · ${(100 * step.share).toFixed(1)} %`),
+      element('span', { className: 'value' }, `${step.ms < 0.1 ? `${(1000 * step.ms).toFixed(step.ms < 0.01 ? 1 : 0)} µs` : `${step.ms.toFixed(2)} ms`} · ${(100 * step.share).toFixed(1)} %`),
       element('span', { className: 'value' }, step.gflops > 0 ? `${step.gflops.toFixed(0)} GFLOP/s` : ''),
     );
   }

@@ -34,9 +34,9 @@ export function detect(): Features {
   const available = new Set<string>();
   const why: Record<string, string> = {};
   if (hasSimd()) for (const name of ['simd128', ...WITH_SIMD]) available.add(name);
-  else why.simd128 = 'the engine has no 128-bit SIMD: it is in Chrome 91, Firefox 89, Safari 16.4, Node 16 and later; some privacy modes switch it off';
+  else why.simd128 = 'the engine has no 128-bit SIMD (Chrome 91, Firefox 89, Safari 16.4; some privacy modes switch it off)';
   if (validates('relaxed-simd')) available.add('relaxed-simd');
-  else why['relaxed-simd'] = 'the engine has no relaxed SIMD: it is in Chrome 114, Firefox 145 and Node 22 and later';
+  else why['relaxed-simd'] = 'the engine has no relaxed SIMD (Chrome 114, Firefox 145)';
   const atomics = whyNoThreads();
   if (atomics === undefined) available.add('atomics');
   else why.atomics = atomics;
@@ -46,9 +46,7 @@ export function detect(): Features {
 function whyNoThreads(): string | undefined {
   if (!validates('atomics')) return 'the engine has no WebAssembly threads';
   if (globalThis.crossOriginIsolated === false) {
-    return globalThis.isSecureContext === false
-      ? 'the page is not cross-origin isolated: serve it over https (or from localhost) with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp'
-      : 'the page is not cross-origin isolated: serve it with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp';
+    return 'the page is not cross-origin isolated: serve it over https or from localhost, with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp';
   }
   return typeof SharedArrayBuffer === 'undefined' ? 'the engine offers no SharedArrayBuffer' : undefined;
 }

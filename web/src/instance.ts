@@ -77,7 +77,7 @@ export class Instance {
   addArena(): number {
     const address = this.exports.alloc(this.manifest.memory.arena_bytes + 64);
     if (address === 0) {
-      throw new WasmTorchError('out-of-memory', `There is no memory for another arena of ${this.manifest.memory.arena_bytes} bytes.`, { hint: 'export the model with a larger `--pool-mb`' });
+      throw new WasmTorchError('out-of-memory', 'There is no memory for another instance.', { hint: 'export with a larger `--pool-mb`' });
     }
     return this.#arenas.push(address) - 1;
   }
@@ -120,7 +120,7 @@ export class Instance {
       code = enter();
     } catch (cause) {
       throw new WasmTorchError('execution-failed', `The module stopped: ${messageOf(cause)}.`, {
-        hint: 'this is a fault of the compiler or a damaged file: report it with the model',
+        hint: 'report this with the model',
         cause,
       });
     }

@@ -2,12 +2,13 @@
 
 import { WasmTorchError } from './errors.js';
 import type { Manifest } from './manifest.js';
+import { hex } from './stream.js';
 
 const MEBIBYTE = 1 << 20;
 
 /** Why hashes cannot be computed here, if so. */
 export function whyNoIntegrity(): string | undefined {
-  return globalThis.crypto?.subtle ? undefined : 'crypto.subtle is missing (the page is not a secure context), so the hashes of the weights were not checked';
+  return globalThis.crypto?.subtle ? undefined : 'the weights were not checked: crypto.subtle is missing (the page is not a secure context)';
 }
 
 export class WeightsCheck {
@@ -48,11 +49,10 @@ export class WeightsCheck {
     const view = new Uint8Array(this.#memory.buffer, this.#base + start, end - start);
     // Hashes of shared memory are not allowed: a copy of this MiB.
     const bytes = this.#memory.buffer instanceof ArrayBuffer ? view : view.slice();
-    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
-    const found = [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+    const found = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)));
     if (found !== this.#hashes[index]) {
-      this.#failure ??= new WasmTorchError('corrupted', `The weights are not those that were exported: bytes ${start} to ${end} have SHA-256 ${found}, the manifest says ${this.#hashes[index]}.`, {
-        hint: 'the file was changed on its way: load it again, past caches',
+      this.#failure ??= new WasmTorchError('corrupted', `The weights were changed: bytes ${start} to ${end} have SHA-256 ${found}, the manifest says ${this.#hashes[index]}.`, {
+        hint: 'load it again, past caches',
       });
     }
   }

@@ -14,7 +14,6 @@ import { chooseVariant, type Variant, type VariantName } from './variant.js';
 
 const CUSTOM = 0;
 const DATA = 11;
-const PAGE = 65536;
 
 /** Bytes so far, of how many: unknown until the file says it. */
 export interface Progress {
@@ -66,8 +65,9 @@ export function isModule(source: unknown): source is WebAssembly.Module {
 function precompiled(module: WebAssembly.Module, { features, onVariant }: LoadContext, { variant }: LoadOptions): LoadedModule {
   const manifest = parseManifest(WebAssembly.Module.customSections(module, MANIFEST_SECTION)[0]);
   const chosen = chooseVariant({ ...manifest, variants: [] }, features.available, features.why, variant);
-  if (manifest.external_weights) throw new WasmTorchError('invalid-argument', 'A compiled module cannot be given external weights.', { hint: 'pass the address or the bytes' });
-  if (WebAssembly.Module.imports(module).length > 0) throw new WasmTorchError('invalid-argument', `A compiled module of the variant ${chosen.name} cannot be given its data.`, { hint: 'pass the address or the bytes' });
+  if (manifest.external_weights || WebAssembly.Module.imports(module).length > 0) {
+    throw new WasmTorchError('invalid-argument', 'This module cannot be given its data once it is compiled.', { hint: 'pass the address or the bytes' });
+  }
   onVariant?.(chosen.name, manifest);
   return { manifest, variant: chosen.name, module: withExports(module), memory: undefined };
 }
@@ -108,7 +108,7 @@ class Loading {
       if (section.id === CUSTOM) {
         const name = new TextDecoder().decode(await reader.bytes(await reader.unsigned()));
         const rest = section.end - reader.position;
-        if (rest < 0) throw damaged(`The name of the custom section at byte ${section.end} is longer than the section.`);
+        if (rest < 0) throw damaged(`The section that ends at byte ${section.end} is too short for its name.`);
         if (name === MANIFEST_SECTION && manifest === undefined) {
           manifest = parseManifest(await reader.bytes(rest));
           variant = chooseVariant(manifest, features.available, features.why, this.#options.variant);
@@ -161,12 +161,12 @@ class Loading {
     for (let left = await reader.unsigned(); left > 0; left--) {
       const at = reader.position;
       // An active segment of memory 0, whose address is one `i32.const`.
-      if ((await reader.unsigned()) !== 0 || (await reader.byte()) !== 0x41) throw damaged(`The data segment at byte ${at} has no constant address.`);
+      const start = (await reader.unsigned()) || (await reader.byte());
       let address = await reader.address();
-      if ((await reader.byte()) !== 0x0b) throw damaged(`The data segment at byte ${at} has no constant address.`);
+      if (start !== 0x41 || (await reader.byte()) !== 0x0b) throw damaged(`The data segment at byte ${at} has no constant address.`);
       const size = await reader.unsigned();
       const bytes = new Uint8Array(memory.buffer);
-      if (reader.position + size > end || address + size > bytes.length) throw damaged(`The data segment at byte ${at} of ${size} bytes reaches past the ${reader.position + size > end ? 'section' : 'memory'}.`);
+      if (reader.position + size > end || address + size > bytes.length) throw damaged(`The data segment at byte ${at} reaches past the memory or its section.`);
       await reader.pieces(size, (piece) => {
         bytes.set(piece, address);
         address += piece.length;
@@ -196,7 +196,7 @@ function createMemory({ memory: { initial_pages, maximum_pages } }: Manifest, va
   try {
     return new WebAssembly.Memory({ initial: initial_pages, maximum: maximum_pages, shared: variant.includes('threads') });
   } catch (cause) {
-    throw new WasmTorchError('out-of-memory', `The engine did not give the module its ${Math.ceil((initial_pages * PAGE) / 2 ** 20)} MiB of memory: ${messageOf(cause)}.`, {
+    throw new WasmTorchError('out-of-memory', `The engine did not give the module its ${Math.ceil(initial_pages / 16)} MiB of memory: ${messageOf(cause)}.`, {
       hint: 'dispose models that are no longer used, or close other tabs',
       cause,
     });

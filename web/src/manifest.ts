@@ -64,7 +64,7 @@ export interface Manifest {
 export function parseManifest(section: ArrayBufferView | ArrayBuffer | undefined): Manifest {
   if (section === undefined) {
     throw new WasmTorchError('invalid-module', `The WebAssembly module has no '${MANIFEST_SECTION}' section.`, {
-      hint: 'only modules written by `wasm-torch export` can be loaded; tools that strip custom sections remove it',
+      hint: 'was it written by `wasm-torch export`? Tools that strip custom sections break it',
     });
   }
   let json: unknown;

@@ -162,13 +162,9 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
 /** Throws unless `tensor` is what the model takes as this input. */
 function check(info: TensorInfo, tensor: Tensor | undefined): void {
   const expected = `${info.dtype} ${formatShape(info.shape)}`;
-  if (tensor === undefined) {
-    throw new WasmTorchError('missing-input', `Input '${info.name}' is missing.`, { hint: `pass {${JSON.stringify(info.name)}: tensor} of ${expected}` });
-  }
+  if (tensor === undefined) throw new WasmTorchError('missing-input', `Input '${info.name}' is missing.`, { hint: `it takes ${expected}` });
   if (!(tensor instanceof Tensor)) {
-    throw new WasmTorchError('invalid-argument', `Input '${info.name}': expected a tensor of ${expected}, found ${typeof tensor}.`, {
-      hint: `wrap the data: createTensor(data, ${formatShape(info.shape)}, '${info.dtype}')`,
-    });
+    throw new WasmTorchError('invalid-argument', `Input '${info.name}': expected a tensor of ${expected}, found ${typeof tensor}.`, { hint: 'wrap the data with createTensor' });
   }
   if (tensor.dtype !== info.dtype) {
     throw new WasmTorchError('dtype-mismatch', `Input '${info.name}': expected ${info.dtype}, found ${tensor.dtype}.`, {
@@ -177,7 +173,7 @@ function check(info: TensorInfo, tensor: Tensor | undefined): void {
   }
   if (formatShape(tensor.shape) !== formatShape(info.shape)) {
     throw new WasmTorchError('shape-mismatch', `Input '${info.name}': expected shape ${formatShape(info.shape)}, found ${formatShape(tensor.shape)}.`, {
-      hint: 'the shape was fixed at export; other sizes need another export with `--dim`',
+      hint: 'other sizes need another export, with `--dim`',
     });
   }
   // A disposed tensor throws here, before anything is written.

@@ -46,7 +46,7 @@ export interface Capabilities {
 const HONOURED = ['threads', 'compute_threads', 'memory_pool_size', 'profiling', 'debug', 'log_level', 'inline'];
 
 /** True of every module whatever is asked for; only the opposite would be ignored. */
-const ALWAYS: Readonly<Record<string, unknown>> = { simd: true, enable_memory_recycling: true, work_stealing: true, memory_growth: true, optimize_for_speed: true };
+const ALWAYS = ['simd', 'enable_memory_recycling', 'work_stealing', 'memory_growth', 'optimize_for_speed'];
 
 /** Names as users of capabilities() read them. */
 const NAMES: Readonly<Record<string, string>> = { simd128: 'simd', 'relaxed-simd': 'relaxedSimd', atomics: 'threads' };
@@ -65,7 +65,7 @@ export function settingsOf(options: InitOptions, platform: Platform): Settings &
   const available = new Set(features.available);
   // One thread needs no shared memory.
   if (threads === 1) available.delete('atomics');
-  const ignored = Object.entries(options).filter(([name, value]) => value !== undefined && !HONOURED.includes(name) && ALWAYS[name] !== value);
+  const ignored = Object.entries(options).filter(([name, value]) => value !== undefined && !HONOURED.includes(name) && !(value === true && ALWAYS.includes(name)));
   return {
     threads,
     features: { available, why: { ...features.why, ...(why.threads === undefined ? {} : { atomics: why.threads }) } },

@@ -60,11 +60,13 @@ export function imageToTensor(source: ImageSource, options: ImageOptions = {}): 
 
 function pixels(source: ImageSource): PixelData {
   if ('data' in source) return source;
-  const width = 'displayWidth' in source ? source.displayWidth : 'videoWidth' in source ? source.videoWidth : 'naturalWidth' in source ? source.naturalWidth : source.width;
-  const height = 'displayHeight' in source ? source.displayHeight : 'videoHeight' in source ? source.videoHeight : 'naturalHeight' in source ? source.naturalHeight : source.height;
   if (typeof OffscreenCanvas === 'undefined') {
     throw new WasmTorchError('invalid-argument', 'There is no canvas here to read this image with.', { hint: 'pass {data, width, height} with RGBA bytes' });
   }
+  // Frames, videos and images call their own size by other names.
+  const sizes = source as Partial<Record<'displayWidth' | 'displayHeight' | 'videoWidth' | 'videoHeight' | 'naturalWidth' | 'naturalHeight', number>> & { width: number; height: number };
+  const width = sizes.displayWidth ?? sizes.videoWidth ?? sizes.naturalWidth ?? sizes.width;
+  const height = sizes.displayHeight ?? sizes.videoHeight ?? sizes.naturalHeight ?? sizes.height;
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })!;
   context.drawImage(source, 0, 0);
   return context.getImageData(0, 0, width, height);

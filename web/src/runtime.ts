@@ -24,11 +24,13 @@ export interface ModelOptions extends LoadOptions {
   readonly threads?: number;
 }
 
-/** A model is small when its file is, and its calls take a fraction of a millisecond. */
-const SMALL_FILE = 1 << 20;
-const SMALL_MACS = 5e6;
+/** Larger files have models that are not small, whatever their manifest says. */
+const LARGE_FILE = 4 << 20;
 
-const isSmall = (manifest: Manifest | undefined) => manifest !== undefined && manifest.memory.weights_bytes <= SMALL_FILE && manifest.steps.reduce((sum, { macs }) => sum + macs, 0) <= SMALL_MACS;
+/** Whether a call takes a fraction of a millisecond. */
+function isSmall(manifest: Manifest | undefined): boolean {
+  return manifest !== undefined && manifest.memory.weights_bytes <= 1 << 20 && manifest.steps.reduce((sum, { macs }) => sum + macs, 0) <= 5e6;
+}
 
 const LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const;
 
@@ -118,7 +120,7 @@ export class Runtime {
   }
 
   async #load(source: ModuleSource | PromiseLike<ModuleSource>, options: ModelOptions): Promise<Backend> {
-    const settings = this.#settingsFor(options);
+    const settings = this.#settingsFor(options.threads);
     const given = await source;
     options.signal?.throwIfAborted();
     const inline = options.inline ?? this.#inline;
@@ -130,13 +132,17 @@ export class Runtime {
       if (inline === true) return Engine.load(opened, this.#platform, settings, options);
       const ahead = new Ahead(opened);
       // The size tells before the manifest does, and a worker takes a while to start.
-      const large = inline === false || (opened.total ?? 0) > SMALL_FILE || !isSmall(await ahead.manifest());
-      const connection = large ? await this.#connect() : undefined;
+      if (inline === undefined && (opened.total ?? 0) <= LARGE_FILE && isSmall(await ahead.manifest())) {
+        // Threads would take longer to start than they ever save.
+        const threads = options.threads ?? (options.variant?.includes('threads') ? undefined : 1);
+        return Engine.load(ahead, this.#platform, this.#settingsFor(threads), options);
+      }
+      const connection = await this.#connect();
       return connection === undefined ? Engine.load(ahead, this.#platform, settings, options) : Remote.load(connection, ahead, settings, options);
     });
   }
 
-  #settingsFor({ threads }: ModelOptions): Settings {
+  #settingsFor(threads: number | undefined): Settings {
     const { features, poolBytes, threads: most } = this.#settings;
     const count = Math.max(1, Math.min(threads ?? most, most));
     if (count > 1 || most === 1) return { features, poolBytes, threads: count };

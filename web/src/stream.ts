@@ -6,14 +6,14 @@ import { WasmTorchError } from './errors.js';
 export type NextChunk = () => Promise<Uint8Array | undefined>;
 
 /** What a file that is no module begins with, and what that file is. */
-const LOOKALIKES: readonly { starts: readonly number[]; what: string; hint: string }[] = [
-  { starts: [0x89, 0x50, 0x4e, 0x47], what: 'a PNG image', hint: 'pass the .wasm that `wasm-torch export` wrote; images go in as tensors' },
-  { starts: [0xff, 0xd8, 0xff], what: 'a JPEG image', hint: 'pass the .wasm that `wasm-torch export` wrote; images go in as tensors' },
-  { starts: [0x3c], what: 'an HTML or XML page', hint: 'the address may be wrong: servers often answer a missing file with a page' },
-  { starts: [0x1f, 0x8b], what: 'gzip data', hint: 'serve the file with `Content-Encoding: gzip`, or unpack it' },
-  { starts: [0x50, 0x4b, 3, 4], what: 'a zip archive (PyTorch checkpoints are zip archives)', hint: 'export the model to ONNX, then run `wasm-torch export model.onnx`' },
-  { starts: [0x08], what: 'perhaps an ONNX model', hint: 'run `wasm-torch export model.onnx` first' },
-];
+const LOOKALIKES: Readonly<Record<string, string>> = {
+  '89 50': 'a PNG image',
+  'ff d8': 'a JPEG image',
+  '3c': 'an HTML page (servers often answer a missing file with one)',
+  '1f 8b': 'gzip data, which needs `Content-Encoding: gzip`',
+  '50 4b': 'a zip archive, as PyTorch checkpoints are',
+  '08': 'perhaps an ONNX model',
+};
 
 const MAGIC = [0x00, 0x61, 0x73, 0x6d];
 
@@ -53,17 +53,15 @@ export class ModuleReader {
     if (!(await this.#fill())) throw truncated('The module is empty: found 0 bytes.');
     const head = await this.#atMost(8);
     if (!MAGIC.every((byte, i) => head[i] === byte || i >= head.length)) {
-      const lookalike = LOOKALIKES.find(({ starts }) => starts.every((byte, i) => head[i] === byte));
-      const found = [...head.subarray(0, 4)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
-      throw new WasmTorchError('invalid-module', `Not a WebAssembly module: expected it to begin with 00 61 73 6d, found ${found}${lookalike ? `: ${lookalike.what}` : ''}.`, {
-        hint: lookalike?.hint ?? 'pass the .wasm that `wasm-torch export` wrote',
+      const found = hex(head.subarray(0, 4), ' ');
+      const what = Object.entries(LOOKALIKES).find(([start]) => found.startsWith(start))?.[1];
+      throw new WasmTorchError('invalid-module', `Not a WebAssembly module: expected it to begin with 00 61 73 6d, found ${found}${what ? `: ${what}` : ''}.`, {
+        hint: 'pass the .wasm that `wasm-torch export` wrote',
       });
     }
     if (head.length < 8) throw truncated(`The module ends after ${head.length} bytes, inside its header.`);
     if (!HEADER.every((byte, i) => head[i] === byte)) {
-      throw new WasmTorchError('invalid-module', `Expected a core WebAssembly module of version 1, found version bytes ${head.subarray(4).join(' ')}.`, {
-        hint: 'WebAssembly components and drafts are not supported',
-      });
+      throw damaged(`Expected WebAssembly version 1, found version bytes ${hex(head.subarray(4), ' ')}.`);
     }
   }
 
@@ -160,6 +158,11 @@ export class ModuleReader {
   #ended(): WasmTorchError {
     return truncated(`${this.#what} needs ${this.#end} bytes, the module ends after ${this.position}.`);
   }
+}
+
+/** Bytes as pairs of digits. */
+export function hex(bytes: Uint8Array, between = ''): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(between);
 }
 
 /** The parts one after the other, in a buffer of their own. */

@@ -6,6 +6,7 @@ import type { Progress } from './load.js';
 import type { Reply, Request } from './remote.js';
 
 const engines: Engine[] = [];
+const PROGRESS_BYTES = 1 << 18;
 let cancel = new AbortController();
 
 /** Pieces of the file that came and were not taken yet, and who waits for one. */
@@ -23,7 +24,13 @@ async function answer(request: Request): Promise<[value: unknown, transfer?: Tra
   if (request.kind === 'load') {
     const { module, url, total, settings, options } = request;
     const opened = { next: nextChunk, owned: true, url, total, fromCache: false, settle: async () => {} };
-    const onProgress = (progress: Progress) => say({ kind: 'progress', progress });
+    let last = -Infinity;
+    const onProgress = (progress: Progress) => {
+      // The first, the last where the end is known, and between them one per quarter of a MiB.
+      if (Math.abs(progress.loaded - last) < PROGRESS_BYTES && progress.loaded !== progress.total) return;
+      last = progress.loaded;
+      say({ kind: 'progress', progress });
+    };
     const engine = await Engine.load(module ?? opened, platform, settings, { ...options, onProgress });
     engines.push(engine);
     return [{ info: engine.info, memory: engine.memory, stopFlag: engine.stopFlag() }];

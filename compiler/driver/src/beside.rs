@@ -92,7 +92,8 @@ impl Optimiser {
         let name = format!("wasm-opt{}", std::env::consts::EXE_SUFFIX);
         let path = std::env::split_paths(&folders).map(|folder| folder.join(&name)).find(|path| path.is_file());
         let path = path.ok_or_else(|| format!("there is no wasm-opt on the PATH; {hint}"))?;
-        let output = |args: &[&str]| Command::new(&path).args(args).output().map_err(|error| format!("wasm-opt cannot be run: {error}; {hint}"));
+        let output =
+            |args: &[&str]| Command::new(&path).args(args).output().map_err(|error| format!("wasm-opt cannot be run: {error}; {hint}"));
         if !String::from_utf8_lossy(&output(&["--help"])?.stdout).contains("relaxed-simd") {
             return Err(format!("{} knows no relaxed SIMD; {hint}", path.display()));
         }

@@ -39,7 +39,9 @@ pub fn dump(model: &Path, what: &What, options: &ExportOptions) -> Result<String
         What::Plan => Ok(plan.to_string()),
         What::Kernels => Ok(plan.kernels.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
         _ => {
-            let linked = link::link(&plan, &link::LinkInfo { debug_names: true, ..config.link })?;
+            // The text shows the file's own code; further variants would be lines of bytes.
+            let variants = config.link.variants.iter().min().copied().into_iter().collect();
+            let linked = link::link(&plan, &link::LinkInfo { debug_names: true, variants, ..config.link })?;
             let text =
                 wasmprinter::print_bytes(&linked.wasm).map_err(|error| Error::Usage(format!("the module cannot be printed: {error}")))?;
             Ok(text.lines().map(shortened).collect())

@@ -1,17 +1,19 @@
 //! Runs modules in wasmtime, through the ABI alone: instances, tensors in and out, single steps, statistics of memory. It
 //! knows no model and no ONNX.
 
+mod choose;
+mod inputs;
 mod memory;
 mod threads;
 
-use crate::error::suggestion;
 use abi::manifest::{self, Manifest};
 use abi::{PoolStats, Status};
+use choose::{choose, external_weights};
+pub use inputs::check_inputs;
 use ir::{DType, Tensor};
 use memory::{Memory, SharedWord};
-use sha2::{Digest, Sha256};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use threads::{Exports, Workers};
@@ -137,20 +139,6 @@ impl StopHandle {
     }
 }
 
-/// What wasmtime can do on every processor that it compiles for.
-const FEATURES: &[&str] = &[
-    "simd128",
-    "bulk-memory",
-    "multivalue",
-    "mutable-globals",
-    "nontrapping-fptoint",
-    "reference-types",
-    "sign-ext",
-    "relaxed-simd",
-];
-/// And with threads.
-const ATOMICS: &str = "atomics";
-
 /// One engine for the process: compiled code and its settings are shared.
 fn engine() -> Result<&'static Engine, EngineError> {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
@@ -180,7 +168,8 @@ impl Instance {
         let image = link::read_image(bytes)?;
         let threads = options.threads.unwrap_or(1).max(1);
         let variant = choose(&image.manifest, options, threads)?;
-        let code = image.variant(&variant).ok_or_else(|| EngineError::Interface(format!("the section of the variant {variant} is damaged")))?;
+        let code =
+            image.variant(&variant).ok_or_else(|| EngineError::Interface(format!("the section of the variant {variant} is damaged")))?;
         let engine = engine()?;
         let mut store = Store::new(engine, ());
         let external = external_weights(&image.manifest, options.folder.as_deref())?;
@@ -386,7 +375,10 @@ impl Instance {
 
     fn word(&self, base: u32, offset: usize) -> Result<u32, EngineError> {
         let bytes = self.memory.read(&self.store, base as usize + offset, 4);
-        bytes.and_then(|b| b.first_chunk().copied()).map(u32::from_le_bytes).ok_or_else(|| EngineError::Interface("a record lies outside the memory".into()))
+        bytes
+            .and_then(|b| b.first_chunk().copied())
+            .map(u32::from_le_bytes)
+            .ok_or_else(|| EngineError::Interface("a record lies outside the memory".into()))
     }
 
     fn trap(&self, error: &wasmtime::Error, steps: Option<Range<usize>>) -> EngineError {
@@ -401,54 +393,6 @@ impl Drop for Instance {
             exports.stop(&mut self.store, workers);
         }
     }
-}
-
-/// The variant that the options ask for, or the best one for them.
-fn choose(manifest: &Manifest, options: &LoadOptions, threads: u32) -> Result<String, EngineError> {
-    let names: Vec<&str> = std::iter::once(&manifest.variant).chain(manifest.variants.iter().map(|v| &v.name)).map(String::as_str).collect();
-    if let Some(name) = &options.variant {
-        if !names.contains(&name.as_str()) {
-            return Err(EngineError::Variant { what: format!("no variant `{name}`"), names: names.join(", ") });
-        }
-        if threads > 1 && !name.contains("threads") {
-            return Err(EngineError::Variant { what: format!("no threads in its variant `{name}`"), names: names.join(", ") });
-        }
-        return Ok(name.clone());
-    }
-    let mut features = FEATURES.to_vec();
-    // A file of one kind runs as what it is; else one thread needs no shared memory.
-    if threads > 1 || names.iter().all(|name| name.contains("threads")) {
-        features.push(ATOMICS);
-    }
-    match manifest.select_variant(&features) {
-        Ok(name) if threads > 1 && !name.contains("threads") => {
-            Err(EngineError::Variant { what: "no variant with threads".into(), names: names.join(", ") })
-        }
-        Ok(name) => Ok(name.to_string()),
-        Err(none) => Err(EngineError::Variant { what: format!("no variant without {}", none.missing.join(", ")), names: names.join(", ") }),
-    }
-}
-
-/// The chunks of weights that are not in the module, in order, each compared with its hash.
-fn external_weights(manifest: &Manifest, folder: Option<&Path>) -> Result<Vec<Vec<u8>>, EngineError> {
-    let Some(external) = &manifest.external_weights else { return Ok(vec![]) };
-    let missing = |file: &str, why: String| EngineError::ExternalWeights { file: file.to_string(), why };
-    let mut total = 0u64;
-    let chunk = |chunk: &manifest::Chunk| {
-        // A name that is not a plain file name could lead anywhere.
-        if Path::new(&chunk.file).file_name().is_none_or(|name| name != chunk.file.as_str()) {
-            return Err(missing(&chunk.file, "that is no file name".into()));
-        }
-        let folder = folder.ok_or_else(|| missing(&chunk.file, "the module was loaded from bytes, not from its folder".into()))?;
-        let bytes = std::fs::read(folder.join(&chunk.file)).map_err(|error| missing(&chunk.file, error.to_string()))?;
-        total += bytes.len() as u64;
-        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        if bytes.len() != chunk.bytes as usize || hash != chunk.sha256 || total > u64::from(manifest.memory.weights_bytes) {
-            return Err(missing(&chunk.file, "its contents are not what the module was exported with".into()));
-        }
-        Ok(bytes)
-    };
-    external.chunks.iter().map(chunk).collect()
 }
 
 /// Layer names for people.
@@ -469,139 +413,4 @@ pub fn shape(port: &manifest::Tensor) -> Vec<usize> {
 /// `f32[1, 3]`.
 pub fn described<D: std::fmt::Debug>(dtype: DType, shape: &[D]) -> String {
     format!("{dtype}{shape:?}")
-}
-
-/// Compares given tensors with what a module takes; every difference is reported.
-pub fn check_inputs(expected: &[manifest::Tensor], given: &[NamedTensor]) -> Result<(), EngineError> {
-    let mut problems = vec![];
-    let mut problem = |sentence: String, hint: Option<String>| problems.push(InputProblem { sentence, hint });
-    for (i, tensor) in given.iter().enumerate() {
-        if !expected.iter().any(|e| e.name == tensor.name) {
-            let names: Vec<&str> = expected.iter().map(|e| e.name.as_str()).collect();
-            let inputs = if names.is_empty() { "it takes no inputs".to_string() } else { format!("its inputs are: {}", names.join(", ")) };
-            let hint = suggestion(&tensor.name, names).map_or(inputs.clone(), |s| format!("{s} {inputs}"));
-            problem(format!("the model has no input `{}`", tensor.name), Some(hint));
-        }
-        if given[..i].iter().any(|other| other.name == tensor.name) {
-            problem(format!("the input `{}` is given twice", tensor.name), None);
-        }
-    }
-    for port in expected {
-        let wanted = described(dtype(port), &port.shape);
-        let Some(NamedTensor { name, tensor }) = given.iter().find(|g| g.name == port.name) else {
-            problem(format!("the input `{}` is missing; expected {wanted}", port.name), None);
-            continue;
-        };
-        let found = described(tensor.dtype, &tensor.shape);
-        if tensor.dtype != dtype(port) {
-            let hint = format!("convert it, e.g. array.astype(numpy.{})", numpy_name(dtype(port)));
-            problem(format!("the input `{name}` has the wrong element type: expected {wanted}, found {found}"), Some(hint));
-        } else if tensor.shape != shape(port) {
-            problem(
-                format!("the input `{name}` has the wrong shape: expected {wanted}, found {found}"),
-                shape_hint(&shape(port), &tensor.shape),
-            );
-        }
-    }
-    if problems.is_empty() { Ok(()) } else { Err(EngineError::Inputs(problems)) }
-}
-
-/// What is likely meant when a shape does not fit.
-fn shape_hint(expected: &[usize], found: &[usize]) -> Option<String> {
-    let elements = |shape: &[usize]| shape.iter().product::<usize>();
-    if expected.len() == found.len() + 1 && expected[0] == 1 && expected[1..] == *found {
-        return Some("the batch dimension is missing: array[None]".into());
-    }
-    if expected.len() == found.len() && !expected.is_empty() && expected[1..] == found[1..] {
-        return Some(format!("the module was exported for {} at once: pass as many, or export with another --dim", expected[0]));
-    }
-    if let ([_, c, h, w], [fh, fw, fc]) = (expected, found)
-        && (h, w, c) == (fh, fw, fc)
-    {
-        return Some("the channels are last here and first in the model: array.transpose(2, 0, 1)[None]".into());
-    }
-    if let ([_, c, h, w], [_, fh, fw, fc]) = (expected, found)
-        && (h, w, c) == (fh, fw, fc)
-    {
-        return Some("the channels are last here and second in the model: array.transpose(0, 3, 1, 2)".into());
-    }
-    (elements(expected) == elements(found)).then(|| format!("the number of elements fits: array.reshape({expected:?})"))
-}
-
-fn numpy_name(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F16 => "float16",
-        DType::BF16 | DType::F32 => "float32",
-        DType::F64 => "float64",
-        DType::I8 => "int8",
-        DType::I16 => "int16",
-        DType::I32 => "int32",
-        DType::I64 => "int64",
-        DType::U8 => "uint8",
-        DType::U16 => "uint16",
-        DType::U32 => "uint32",
-        DType::U64 => "uint64",
-        DType::Bool => "bool_",
-        // numpy has no such types: their bytes travel as they are.
-        DType::I4 | DType::I2 => "int8",
-        _ => "uint8",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn port(name: &str, dtype: &str, shape: &[u64]) -> manifest::Tensor {
-        manifest::Tensor { name: name.into(), dtype: dtype.into(), shape: shape.into(), offset: 0, bytes: 0 }
-    }
-
-    fn message(given: &[NamedTensor]) -> String {
-        check_inputs(&[port("image", "f32", &[1, 3, 8, 9])], given).map_or_else(|e| e.to_string(), |()| "fits".into())
-    }
-
-    fn one(name: &str, dtype: DType, shape: &[usize]) -> Vec<NamedTensor> {
-        vec![NamedTensor::new(name, Tensor::zeros(dtype, shape))]
-    }
-
-    #[test]
-    fn inputs_that_do_not_fit_are_named_with_a_hint() {
-        let check = |given: &[NamedTensor], expected: expect_test::Expect| expected.assert_eq(&message(given));
-        check(&one("image", DType::F32, &[1, 3, 8, 9]), expect_test::expect!["fits"]);
-        check(
-            &one("image", DType::F64, &[1, 3, 8, 9]),
-            expect_test::expect![[r#"
-            the input `image` has the wrong element type: expected f32[1, 3, 8, 9], found f64[1, 3, 8, 9]
-            hint: convert it, e.g. array.astype(numpy.float32)"#]],
-        );
-        check(
-            &one("image", DType::F32, &[3, 8, 9]),
-            expect_test::expect![[r#"
-            the input `image` has the wrong shape: expected f32[1, 3, 8, 9], found f32[3, 8, 9]
-            hint: the batch dimension is missing: array[None]"#]],
-        );
-        check(
-            &one("image", DType::F32, &[4, 3, 8, 9]),
-            expect_test::expect![[r#"
-            the input `image` has the wrong shape: expected f32[1, 3, 8, 9], found f32[4, 3, 8, 9]
-            hint: the module was exported for 1 at once: pass as many, or export with another --dim"#]],
-        );
-        check(
-            &one("image", DType::F32, &[1, 8, 9, 3]),
-            expect_test::expect![[r#"
-            the input `image` has the wrong shape: expected f32[1, 3, 8, 9], found f32[1, 8, 9, 3]
-            hint: the channels are last here and second in the model: array.transpose(0, 3, 1, 2)"#]],
-        );
-        check(
-            &one("imgae", DType::F32, &[1, 3, 8, 9]),
-            expect_test::expect![[r#"
-            the model has no input `imgae`
-            hint: did you mean `image`? its inputs are: image
-            the input `image` is missing; expected f32[1, 3, 8, 9]"#]],
-        );
-        check(
-            &[one("image", DType::F32, &[1, 3, 8, 9]), one("image", DType::F32, &[1, 3, 8, 9])].concat(),
-            expect_test::expect!["the input `image` is given twice"],
-        );
-    }
 }

@@ -1,8 +1,8 @@
 //! The pipeline: load → bind → passes → lower → link → write. It decides nothing about any stage; it times them and
 //! reports what they did.
 
-use crate::report::{ExportReport, PassRow, Stages, StepRow, WeightedKernel};
 use crate::beside::{self, Optimiser};
+use crate::report::{ExportReport, PassRow, Stages, StepRow, WeightedKernel};
 use crate::{Config, Error, ExportOptions, write_atomically};
 use ir::Graph;
 use link::Linked;

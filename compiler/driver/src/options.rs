@@ -130,7 +130,9 @@ impl ExportOptions {
 
     /// The kinds of code that are asked for.
     fn kinds(&self) -> Result<Vec<link::Kind>, Error> {
-        let Some(names) = self.variants.as_ref().filter(|names| !names.iter().any(|name| name == ALL)) else { return Ok(link::Kind::ALL.to_vec()) };
+        let Some(names) = self.variants.as_ref().filter(|names| !names.iter().any(|name| name == ALL)) else {
+            return Ok(link::Kind::ALL.to_vec());
+        };
         names.iter().map(|name| name.parse().map_err(Error::Usage)).collect()
     }
 

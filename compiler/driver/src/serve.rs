@@ -32,7 +32,10 @@ const HEADERS: &[(&str, &str)] = &[
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Embedder-Policy", "require-corp"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Content-Security-Policy", "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'"),
+    (
+        "Content-Security-Policy",
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'",
+    ),
     ("X-Content-Type-Options", "nosniff"),
     ("Cache-Control", "no-cache"),
 ];
@@ -42,10 +45,19 @@ const ENCODINGS: &[(&str, &str)] = &[("br", "br"), ("gzip", "gz")];
 
 /// What is served under a path.
 enum Resource {
-    Page { kind: &'static str, bytes: &'static [u8] },
-    Text { kind: &'static str, text: String },
+    Page {
+        kind: &'static str,
+        bytes: &'static [u8],
+    },
+    Text {
+        kind: &'static str,
+        text: String,
+    },
     /// Read anew for every request.
-    File { kind: &'static str, path: PathBuf },
+    File {
+        kind: &'static str,
+        path: PathBuf,
+    },
 }
 
 /// A running server; dropping it stops it.

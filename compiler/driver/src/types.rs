@@ -23,7 +23,8 @@ const ARRAYS: &[(&str, &str)] = &[
 
 /// The contents of `model.d.ts`.
 pub fn declarations(manifest: &Manifest) -> String {
-    let mut out = String::from("// Written by `wasm-torch export --types`. Do not edit.\n\nimport type { Model, Tensor } from 'wasm-torch';\n\n");
+    let mut out =
+        String::from("// Written by `wasm-torch export --types`. Do not edit.\n\nimport type { Model, Tensor } from 'wasm-torch';\n\n");
     let mut put = |name: &str, doc: &str, tensors: &[Tensor], member: fn(&Tensor) -> String| {
         writeln!(out, "/** {doc} */\nexport type {name} = {{").expect("writing to a string");
         for tensor in tensors {

@@ -198,7 +198,13 @@ fn nearest_power_above(x: f64) -> u8 {
     }
     let (fraction, exponent) = libm::frexp(x);
     // The fraction is in 0.5..1, and exactly 0.5 for powers of two.
-    let exponent = if x == 0.0 { -127 } else if fraction == 0.5 { exponent - 1 } else { exponent };
+    let exponent = if x == 0.0 {
+        -127
+    } else if fraction == 0.5 {
+        exponent - 1
+    } else {
+        exponent
+    };
     (exponent.clamp(-127, 127) + 127) as u8
 }
 

@@ -3,9 +3,9 @@
 //! Order: header, manifest, further variants, code sections, data (runtime's, records, weights), names. The weights are
 //! copied once, from the plan into the file.
 
-use crate::{Kind, LinkError, Sizes, weights};
 use crate::layout::Layout;
 use crate::runtime::broken;
+use crate::{Kind, LinkError, Sizes, weights};
 use abi::manifest::Manifest;
 use lower::plan::Plan;
 use wasm_encoder::{ConstExpr, Encode, SectionId};
@@ -31,7 +31,8 @@ pub fn assemble(
     records: &[u8],
 ) -> Result<(Vec<u8>, Sizes), LinkError> {
     let manifest = custom_section(abi::MANIFEST_SECTION, &serde_json::to_vec(manifest).map_err(broken)?);
-    let extras: Vec<(Kind, Vec<u8>)> = extras.iter().map(|extra| (extra.kind, custom_section(&extra.kind.section(), &extra.wasm))).collect();
+    let extras: Vec<(Kind, Vec<u8>)> =
+        extras.iter().map(|extra| (extra.kind, custom_section(&extra.kind.section(), &extra.wasm))).collect();
     let extra_bytes: usize = extras.iter().map(|(_, section)| section.len()).sum();
     let segments = [segment_header(layout.steps, records.len()), segment_header(layout.weights_base, stored)];
     let has = [!records.is_empty(), stored > 0];

@@ -3,8 +3,8 @@
 //! The merge only appends: every index space starts with the runtime's own entries, then come the generated ones, and the
 //! runtime's imports are replaced by generated functions. The garbage collector (walrus) is named in this file alone.
 
-use crate::LinkError;
 use crate::Kind;
+use crate::LinkError;
 use crate::functions::{Functions, Generated, KERNEL_PARAMS, arena_base_global, kernel_table, kernel_type};
 use crate::layout::Layout;
 use crate::runtime::Runtime;
@@ -17,7 +17,14 @@ use wasm_encoder::{
 use wasmparser::{ExternalKind, Parser, Payload};
 
 /// The linked code: a module without weights, records and manifest.
-pub fn merge(kind: Kind, import_memory: bool, runtime: &Runtime, functions: &Functions, layout: &Layout, debug_names: bool) -> Result<Vec<u8>, LinkError> {
+pub fn merge(
+    kind: Kind,
+    import_memory: bool,
+    runtime: &Runtime,
+    functions: &Functions,
+    layout: &Layout,
+    debug_names: bool,
+) -> Result<Vec<u8>, LinkError> {
     let mut parts = Parts::default();
     parts.append_runtime(runtime).map_err(|error| LinkError::Runtime(describe(&error)))?;
     parts.append_memory(kind, import_memory, layout);

@@ -53,7 +53,8 @@ fn parse(json: &[u8]) -> Result<Manifest, ManifestError> {
 /// As [`read_manifest`].
 pub fn read_sizes(bytes: &[u8]) -> Result<Sizes, ManifestError> {
     let manifest = read_manifest(bytes)?;
-    let mut sizes = Sizes { total: bytes.len(), code: HEADER, data: 0, weights: 0, manifest: 0, names: 0, variants: Vec::new(), kernels: Vec::new() };
+    let mut sizes =
+        Sizes { total: bytes.len(), code: HEADER, data: 0, weights: 0, manifest: 0, names: 0, variants: Vec::new(), kernels: Vec::new() };
     for section in sections(bytes)? {
         let size = section.range.len();
         match (section.id, section.name) {

@@ -32,7 +32,17 @@ impl Runtime {
     }
 
     fn read(bytes: &'static [u8]) -> Result<Runtime, LinkError> {
-        let mut runtime = Runtime { bytes, imports: Vec::new(), functions: 0, types: 0, tables: 0, globals: 0, heap_base: 0, stack_pointer: None, routines: Vec::new() };
+        let mut runtime = Runtime {
+            bytes,
+            imports: Vec::new(),
+            functions: 0,
+            types: 0,
+            tables: 0,
+            globals: 0,
+            heap_base: 0,
+            stack_pointer: None,
+            routines: Vec::new(),
+        };
         let mut constants = Vec::new();
         let mut heap_base = None;
         for payload in Parser::new(0).parse_all(bytes) {

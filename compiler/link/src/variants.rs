@@ -54,7 +54,10 @@ impl FromStr for Kind {
     type Err = String;
     fn from_str(name: &str) -> Result<Kind, String> {
         let known = || Kind::ALL.map(Kind::name).join(", ");
-        Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("there is no variant `{name}`; there are: {}", known()))
+        Kind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| format!("there is no variant `{name}`; there are: {}", known()))
     }
 }
 

@@ -8,6 +8,7 @@ use ir::{DType, Element, Pointwise, for_dtype};
 use kernel::{E, I64x2, K, i64x2_splat};
 
 mod cast;
+mod double;
 mod float;
 mod int;
 mod mask;
@@ -191,7 +192,7 @@ fn has(f: Fn, dtype: DType) -> bool {
     }
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 => !matches!(f, Fn::And | Fn::Or | Fn::Xor | Fn::Not | Fn::Shl | Fn::Shr),
-        DType::F64 => float::BASIC.contains(&f),
+        DType::F64 => float::BASIC.contains(&f) || float::DOUBLE.contains(&f),
         dtype if dtype.is_narrow_float() => false,
         DType::Bool => mask::HAS.contains(&f),
         _ => int::HAS.contains(&f),

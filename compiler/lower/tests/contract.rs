@@ -107,7 +107,13 @@ fn random_conv(rng: &mut Rng) -> (Graph, Vec<Tensor>) {
     finish(graph, inputs, rng, vec![value, w], |epilogue| ir::Op::Conv(Conv { epilogue, ..op.clone() }))
 }
 
-fn finish(mut graph: Graph, mut inputs: Vec<Tensor>, rng: &mut Rng, own: Vec<ValueId>, op: impl std::ops::Fn(Pointwise) -> ir::Op) -> (Graph, Vec<Tensor>) {
+fn finish(
+    mut graph: Graph,
+    mut inputs: Vec<Tensor>,
+    rng: &mut Rng,
+    own: Vec<ValueId>,
+    op: impl std::ops::Fn(Pointwise) -> ir::Op,
+) -> (Graph, Vec<Tensor>) {
     let types: Vec<_> = own.iter().map(|v| graph.ty(*v).clone()).collect();
     let plain = op(Pointwise::identity());
     let shape = plain.infer(&types.iter().collect::<Vec<_>>()).unwrap()[0].const_shape().unwrap();
@@ -179,7 +185,8 @@ fn minimal_filtering() {
             x = graph.add(ir::ops::map::Map::of(Fn::Relu), &[x], &origin(), "relu").unwrap();
         }
         let w = operand(&mut graph, &mut rng, &mut inputs, &[m, c, 3, 3], true);
-        let op = Conv { strides: vec![1, 1], pads, dilations: vec![1, 1], group: 1, data: DataLayout::Nhwc, epilogue: Pointwise::identity() };
+        let op =
+            Conv { strides: vec![1, 1], pads, dilations: vec![1, 1], group: 1, data: DataLayout::Nhwc, epilogue: Pointwise::identity() };
         let (graph, inputs) = finish(graph, inputs, &mut rng, vec![x, w], |epilogue| ir::Op::Conv(Conv { epilogue, ..op.clone() }));
         let options = lower::Options { winograd: true, ..Default::default() };
         let plan = lower::lower(&graph, &options).unwrap();
@@ -187,4 +194,56 @@ fn minimal_filtering() {
         check_with(&graph, &inputs, 4e-5, &options);
     }
     assert!(used > 40, "minimal filtering was chosen only {used} times");
+}
+
+/// Every element type that can be multiplied, with pads, groups and strides; integers to the bit.
+#[test]
+fn products_of_every_type() {
+    let mut rng = Rng(11);
+    let types = [DType::I32, DType::I64, DType::U8, DType::I8, DType::U32, DType::F64, DType::F16, DType::BF16];
+    for case in 0..80 {
+        let dtype = types[case % types.len()];
+        let mut g = Graph::new("products");
+        let mut inputs = vec![];
+        let mut operand = |g: &mut Graph, rng: &mut Rng, shape: &[usize], constant: bool| {
+            let tensor = Tensor::random(dtype, shape, rng.next());
+            if constant {
+                return g.add_const("c", tensor);
+            }
+            let id = g.add_input(&format!("x{}", inputs.len()), TensorType::of(&tensor));
+            inputs.push(tensor);
+            id
+        };
+        let constant = rng.chance(50);
+        let y = if rng.chance(50) {
+            let (m, n, k) = (rng.range(1, 9), rng.range(1, 19), rng.range(1, 20));
+            let transpose_b = rng.chance(50);
+            let (a, b) = (
+                operand(&mut g, &mut rng, &[2, m, k], false),
+                operand(&mut g, &mut rng, &if transpose_b { [n, k] } else { [k, n] }, constant),
+            );
+            g.add(MatMul { transpose_b, epilogue: Pointwise::identity() }, &[a, b], &origin(), "y")
+        } else {
+            let group = rng.range(1, 2);
+            let (x, w) =
+                (operand(&mut g, &mut rng, &[1, 2 * group, 6, 7], false), operand(&mut g, &mut rng, &[3 * group, 2, 3, 3], constant));
+            let op = Conv {
+                strides: vec![1, rng.range(1, 2) as i64],
+                pads: vec![1, 0, 1, 2],
+                dilations: vec![1, 1],
+                group: group as i64,
+                data: DataLayout::Nchw,
+                epilogue: Pointwise::identity(),
+            };
+            g.add(op, &[x, w], &origin(), "y")
+        };
+        g.add_output("y", y.unwrap());
+        let tolerance = match dtype {
+            DType::F16 => 2e-3,
+            DType::BF16 => 2e-2,
+            DType::F64 => 1e-12,
+            _ => 0.0,
+        };
+        check(&g, &inputs, tolerance);
+    }
 }

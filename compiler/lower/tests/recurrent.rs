@@ -3,9 +3,10 @@
 mod common;
 
 use common::{Rng, check, check_with};
+use ir::ops::contract::conv::{Conv, DataLayout};
 use ir::ops::recurrent::recurrent_op::{Cell, Direction, Recurrent};
 use ir::text::parse_pointwise;
-use ir::{DType, Graph, Op, Tensor, TensorType, ValueId};
+use ir::{DType, Graph, Op, Pointwise, Tensor, TensorType, ValueId};
 
 const ACTIVATIONS: &[&str] = &[
     "{sigmoid(%0)}",
@@ -133,6 +134,33 @@ fn outputs_that_nobody_needs() {
         let (mut graph, inputs) = instance(&mut rng, op, Sizes { steps: 3, batch: 2, hidden: 10, constant: true });
         graph.outputs = vec![graph.outputs[keep].clone()];
         check(&graph, &inputs, 1e-5);
+    }
+}
+
+/// A padded convolution wants a margin around what it reads.
+#[test]
+fn outputs_with_a_margin() {
+    let mut rng = Rng(8);
+    for from in 0..3 {
+        let op = Recurrent { direction: Direction::Bidirectional, ..random(&mut rng, Cell::Lstm) };
+        let (mut graph, inputs) = instance(&mut rng, op, Sizes { steps: 3, batch: 4, hidden: 6, constant: true });
+        let x = graph.outputs[from].value;
+        let spatial = graph.ty(x).rank() - 2;
+        let channels = graph.ty(x).const_shape().unwrap()[1];
+        let kernel: Vec<usize> = [3, channels].into_iter().chain(vec![3; spatial]).collect();
+        let weights = graph.add_const("w", rng.tensor(DType::F32, &kernel));
+        let conv = Conv {
+            strides: vec![1; spatial],
+            pads: vec![1; 2 * spatial],
+            dilations: vec![1; spatial],
+            group: 1,
+            data: DataLayout::Nchw,
+            epilogue: Pointwise::identity(),
+        };
+        let y = graph.add(conv, &[x, weights], &["conv".into()], "y").unwrap();
+        graph.outputs.clear();
+        graph.add_output("y", y);
+        check(&graph, &inputs, 2e-5);
     }
 }
 

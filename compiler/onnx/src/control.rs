@@ -4,9 +4,7 @@
 use crate::attributes::Attributes;
 use crate::error::{Fault, invalid, unsupported};
 use crate::import::{Importer, Scope, Slot};
-use crate::ops::attention;
 use crate::proto::{GraphProto, NodeProto};
-use crate::tensor::dtype;
 use ir::ValueId;
 use ir::pointwise::Fn;
 
@@ -51,7 +49,7 @@ impl<'m> Structured<'_, 'm> {
             _ => invalid!("input {} is missing; found {} inputs", i + 1, self.inputs.len()),
         }
     }
-    fn body(&self, name: &str) -> Result<&'m GraphProto, Fault> {
+    pub fn body(&self, name: &str) -> Result<&'m GraphProto, Fault> {
         match self.attributes.get(name).and_then(|a| a.g.as_ref()) {
             Some(graph) => Ok(graph),
             None => invalid!("the attribute `{name}` holds no graph"),
@@ -240,7 +238,8 @@ impl<'m> Importer<'m> {
         };
         let n_outputs = body.output.len() - n_states;
         let reversed = |name: &str, n: usize| if name.is_empty() { Ok(vec![0; n]) } else { s.ints_or(name, n, 0) };
-        let backwards = if s.attributes.has("directions") { reversed("directions", n_inputs)? } else { reversed("scan_input_directions", n_inputs)? };
+        let backwards =
+            if s.attributes.has("directions") { reversed("directions", n_inputs)? } else { reversed("scan_input_directions", n_inputs)? };
         let (input_axes, output_axes) = (s.ints_or("scan_input_axes", n_inputs, 0)?, s.ints_or("scan_output_axes", n_outputs, 0)?);
         let output_backwards = reversed("scan_output_directions", n_outputs)?;
         let mut axes = vec![];
@@ -280,40 +279,5 @@ impl<'m> Importer<'m> {
             results.push(self.stack(s, &list, axis)?);
         }
         Ok(results)
-    }
-
-    /// Attention whose scores and probabilities bodies may change.
-    fn flex_attention(&mut self, s: &Structured<'_, 'm>) -> Result<Vec<Slot<'m>>, Fault> {
-        let (q, k, v) = (s.value(0)?, s.value(1)?, s.value(2)?);
-        let own = self.graph.ty(q).dtype;
-        let precise = match s.attributes.int_or("softmax_precision", 0)? {
-            0 if own == ir::DType::F64 => own,
-            0 => ir::DType::F32,
-            number => dtype(i32::try_from(number).unwrap_or(-1))?,
-        };
-        let mut site = self.site(s.node, vec![], s.attributes.clone(), s.scope);
-        let scale = attention::scale_of(&site, q)?;
-        let (wide_q, wide_k) = (site.cast(q, precise)?, site.cast(k, precise)?);
-        let product = attention::grouped_product(&mut site, wide_q, wide_k, true)?;
-        let scores = site.binary(Fn::Mul, product, scale)?;
-        let Some(scores) = self.modified(s, "score_mod", scores)? else { return Ok(vec![]) };
-        let mut site = self.site(s.node, vec![], s.attributes.clone(), s.scope);
-        let probabilities = attention::softmax(&mut site, scores)?;
-        let Some(probabilities) = self.modified(s, "prob_mod", probabilities)? else { return Ok(vec![]) };
-        let mut site = self.site(s.node, vec![], s.attributes.clone(), s.scope);
-        let wide_v = site.cast(v, precise)?;
-        let y = attention::grouped_product(&mut site, probabilities, wide_v, false)?;
-        Ok(vec![Slot::Value(site.cast(y, own)?)])
-    }
-
-    fn modified(&mut self, s: &Structured<'_, 'm>, name: &str, x: ValueId) -> Result<Option<ValueId>, Fault> {
-        if !s.attributes.has(name) {
-            return Ok(Some(x));
-        }
-        match self.body(s.body(name)?, &[Slot::Value(x)], s.scope)?[..] {
-            [Slot::Value(y)] if self.graph.ty(y) == self.graph.ty(x) => Ok(Some(y)),
-            [Slot::Unknown] => Ok(None),
-            _ => invalid!("`{name}` must give one tensor of its input's type {}", self.graph.ty(x)),
-        }
     }
 }

@@ -103,6 +103,24 @@ pub(crate) fn domain(name: &str) -> &str {
     if name == "ai.onnx" { "" } else { name }
 }
 
+/// Operators whose inputs have, or broadcast to, the shape of their output.
+const SAME_SHAPE: &[&str] = &["Abs", "Add", "Cast", "CastLike", "Cos", "Div", "Exp", "Identity", "Log", "Mul", "Neg", "Sqrt", "Sub"];
+
+/// What a graph declares of its values. Undeclared inputs of pointwise nodes are taken to have the declared shape of the output:
+/// such shapes only size what depends on data, and are checked at run time.
+fn declared_values(graph: &GraphProto) -> HashMap<&str, &ValueInfoProto> {
+    let mut declared: HashMap<&str, &ValueInfoProto> =
+        graph.value_info.iter().chain(&graph.output).map(|info| (info.name(), info)).collect();
+    for node in graph.node.iter().rev().filter(|node| SAME_SHAPE.contains(&node.op_type())) {
+        if let Some(info) = node.output.first().and_then(|output| declared.get(output.as_str()).copied()) {
+            for input in &node.input {
+                declared.entry(input).or_insert(info);
+            }
+        }
+    }
+    declared
+}
+
 fn missing(op_type: &str, output: usize) -> Fault {
     Fault::unsupported(format!("output {output} of {op_type} is not supported"))
         .hint("export in evaluation mode (model.eval()), or do not use this output")
@@ -155,7 +173,7 @@ impl<'m> Importer<'m> {
         self.graph.name = graph.name().into();
         self.initializers(graph, scope);
         let inputs: Vec<&'m ValueInfoProto> = graph.input.iter().filter(|i| !scope.initializers.contains(i.name())).collect();
-        self.declared = graph.value_info.iter().chain(&graph.output).map(|info| (info.name(), info)).collect();
+        self.declared = declared_values(graph);
         self.dims.clone_from(&options.dims);
         let named: Vec<&ValueInfoProto> = inputs.iter().copied().chain(&graph.value_info).chain(&graph.output).collect();
         self.problems.extend(check_dims(&options.dims, &named));
@@ -319,7 +337,13 @@ impl<'m> Importer<'m> {
     }
 
     /// The place where a node expands.
-    pub fn site(&mut self, node: &'m NodeProto, inputs: Vec<Option<ValueId>>, attributes: Attributes<'m>, scope: &Scope<'m>) -> Site<'_, 'm> {
+    pub fn site(
+        &mut self,
+        node: &'m NodeProto,
+        inputs: Vec<Option<ValueId>>,
+        attributes: Attributes<'m>,
+        scope: &Scope<'m>,
+    ) -> Site<'_, 'm> {
         let (origin, prefix) = self.origin(node, scope);
         let first = node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str);
         Site {

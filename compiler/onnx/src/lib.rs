@@ -5,6 +5,7 @@ mod attributes;
 mod census;
 mod control;
 mod error;
+mod flex_attention;
 mod function;
 mod import;
 mod inputs;

@@ -92,7 +92,12 @@ impl<'m> Importer<'m> {
         let axis = ir::ops::normalize_axis(s.attributes.int_or("axis", 0)?, rank)?;
         let keepdims = s.attributes.int_or("keepdims", 1)? != 0;
         let size = self.graph.ty(x).shape[axis].as_const().ok_or_else(|| Fault::run_time("size of the axis"))?;
-        let mut site = self.site(s.node, s.inputs.iter().map(|i| if let Slot::Value(v) = i { Some(*v) } else { None }).collect(), s.attributes.clone(), s.scope);
+        let mut site = self.site(
+            s.node,
+            s.inputs.iter().map(|i| if let Slot::Value(v) = i { Some(*v) } else { None }).collect(),
+            s.attributes.clone(),
+            s.scope,
+        );
         let in_steps = |step: i64| (0..size).step_by(step.max(1) as usize).map(|at| step.min(size - at)).collect::<Vec<i64>>();
         let (sizes, drops_axis) = match site.optional(1) {
             None => (vec![1; size.max(0) as usize], !keepdims),

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Cases that pass; the others use operators, types or forms that the importer says it does not support.
-const PASSING: usize = 1528;
+const PASSING: usize = 1697;
 
 /// The tensor of a `.pb` file, read by the importer as an initialiser; `None` for types it does not know.
 fn read_tensor(path: &Path) -> Option<Tensor> {
@@ -76,6 +76,13 @@ fn run(folder: &Path) -> Outcome {
     match ir::eval::eval(&imported.graph, &free) {
         Err(e) => Outcome::Fail(format!("eval: {e}")),
         Ok(found) => {
+            // What is random is compared by its types here; its distribution is tested where it is made.
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            let random = name.starts_with("test_bernoulli") || (name.starts_with("test_training_dropout") && !name.contains("zero_ratio"));
+            let same_types = |(f, e): (&Tensor, &Tensor)| (f.dtype, &f.shape) == (e.dtype, &e.shape);
+            if random && found.iter().zip(&expected).all(same_types) {
+                return Outcome::Pass;
+            }
             let worst = found.iter().zip(&expected).map(|(f, e)| common::difference(f, e)).fold(0.0, f64::max);
             let tolerance = if expected.iter().any(|t| t.dtype.is_float() && t.dtype.bytes() == 2) { 1e-2 } else { 1e-4 };
             match worst <= tolerance && found.len() == expected.len() {

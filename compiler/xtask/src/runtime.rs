@@ -63,7 +63,11 @@ pub fn run(route: Route, check: bool) -> Result<()> {
         let budget = flavour.budget_bytes;
         ensure!(wasm.len() <= budget, "{} has {} bytes, the budget is {budget}", flavour.wasm, wasm.len());
     }
-    let lock = Lock { sources: source_hash()?, compiler: compiler.version()?, bytes: built.iter().map(|wasm| hex(&Sha256::digest(wasm))).collect() };
+    let lock = Lock {
+        sources: source_hash()?,
+        compiler: compiler.version()?,
+        bytes: built.iter().map(|wasm| hex(&Sha256::digest(wasm))).collect(),
+    };
     if check {
         let (found, recorded) = checked_in()?;
         for (flavour, (found, built)) in FLAVOURS.iter().zip(found.iter().zip(&built)) {

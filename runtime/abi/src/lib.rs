@@ -36,20 +36,45 @@ pub const EXPORTS: &[Function] = &[
     f("alloc", 1, true, "alloc(bytes): address of a 16-byte aligned block from the pools, or 0 when memory is exhausted."),
     f("free", 1, false, "free(address): gives a block from alloc back. 0 is ignored."),
     f("pool_reserve", 2, true, "pool_reserve(bytes, count): puts `count` blocks for `bytes` into the pools; how many fit is returned."),
-    f("pool_limit", 1, false, "pool_limit(bytes): from now on the pools take no more than so much memory; 0 means no limit but the memory's."),
+    f(
+        "pool_limit",
+        1,
+        false,
+        "pool_limit(bytes): from now on the pools take no more than so much memory; 0 means no limit but the memory's.",
+    ),
     f("pool_stats", 0, true, "Address of the PoolStats record, refreshed by this call."),
-    f("stop_flag", 0, true, "Address of a word: while it is not 0, `run` returns Cancelled before its next task. The host sets and clears it."),
+    f(
+        "stop_flag",
+        0,
+        true,
+        "Address of a word: while it is not 0, `run` returns Cancelled before its next task. The host sets and clears it.",
+    ),
 ];
 
 /// What a module with threads exports besides. One instance per thread, all of one memory; `init` is called by one only.
 pub const THREAD_EXPORTS: &[Function] = &[
-    f("start_threads", 1, true, "start_threads(workers): reserves their stacks and takes an earlier stop_threads back. Returns a status code."),
-    f("thread_stack", 1, true, "thread_stack(index): first value of the stack pointer of worker `index` (1, 2, …), or 0 if none was reserved."),
+    f(
+        "start_threads",
+        1,
+        true,
+        "start_threads(workers): reserves their stacks and takes an earlier stop_threads back. Returns a status code.",
+    ),
+    f(
+        "thread_stack",
+        1,
+        true,
+        "thread_stack(index): first value of the stack pointer of worker `index` (1, 2, …), or 0 if none was reserved.",
+    ),
     f("set_stack", 1, false, "set_stack(address): gives this instance a stack of its own. A worker's first call."),
     f("worker", 1, false, "worker(index): computes tasks of other threads' steps until stop_threads."),
     f("threads_ready", 0, true, "Number of threads that are inside `worker`."),
     f("stop_threads", 0, false, "Asks all workers to return; threads_ready tells when they have."),
-    f("set_blocking", 1, false, "set_blocking(flag): whether the thread that calls `run` may sleep. It may not on the main thread of a page."),
+    f(
+        "set_blocking",
+        1,
+        false,
+        "set_blocking(flag): whether the thread that calls `run` may sleep. It may not on the main thread of a page.",
+    ),
     f("worker_failed", 0, false, "Called when `worker` trapped: every later `run` returns WorkerFailed instead of waiting for it."),
 ];
 

@@ -84,7 +84,8 @@ impl Manifest {
     pub fn select_variant(&self, available: &[&str]) -> Result<&str, NoVariant> {
         let own = (self.variant.as_str(), &self.features);
         let all = || core::iter::once(own).chain(self.variants.iter().map(|v| (v.name.as_str(), &v.features)));
-        let missing = |features: &[String]| -> Vec<String> { features.iter().filter(|f| !available.contains(&f.as_str())).cloned().collect() };
+        let missing =
+            |features: &[String]| -> Vec<String> { features.iter().filter(|f| !available.contains(&f.as_str())).cloned().collect() };
         let best = VARIANTS.iter().find_map(|name| all().find(|(n, features)| n == name && missing(features).is_empty()));
         let least = || all().map(|(_, features)| missing(features)).min_by_key(Vec::len).unwrap_or_default();
         best.map(|(name, _)| name).ok_or_else(|| NoVariant { missing: least() })

@@ -60,7 +60,7 @@ pub fn non_max_suppression(call: &mut Call) -> Done {
             let mut n_chosen = 0;
             for candidate in order.iter() {
                 let score = scores.float(first + *candidate as usize);
-                if n_chosen >= most || !(score > least) {
+                if n_chosen >= most || score <= least || score.is_nan() {
                     break;
                 }
                 let region = Region::read(&boxes, batch * n + *candidate as usize, center);

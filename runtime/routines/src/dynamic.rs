@@ -55,8 +55,8 @@ pub fn check_axes(call: &mut Call) -> Done {
             return fail(Status::SizeOutOfBounds, d);
         }
         let dropped = get(&chosen, d, false);
-        b += usize::from(!(dropped && insert));
-        a += usize::from(!(dropped && !insert));
+        b += usize::from(!dropped || !insert);
+        a += usize::from(!dropped || insert);
     }
     expect_size(a, after.len())
 }

@@ -90,13 +90,7 @@ pub unsafe fn read<'m>(memory: usize, descriptor: u32, addresses: &[u32; ADDRESS
         let dtype = DType(n_inputs as u8);
         let none = || TensorMut { dtype, shape: slice::from_raw_parts(nothing.cast(), 0), bytes: slice::from_raw_parts_mut(nothing, 0) };
         let absent = Tensor { dtype, shape: slice::from_raw_parts(nothing.cast(), 0), bytes: slice::from_raw_parts(nothing, 0) };
-        let mut call = Call {
-            inputs: [absent; MAX_INPUTS],
-            outputs: [none(), none(), none(), none()],
-            ints,
-            floats,
-            scratch: &mut [],
-        };
+        let mut call = Call { inputs: [absent; MAX_INPUTS], outputs: [none(), none(), none(), none()], ints, floats, scratch: &mut [] };
         for i in 0..n_inputs + n_outputs {
             let (kind, rank) = (d.word(), d.word());
             let dtype = DType(kind as u8);

@@ -17,7 +17,8 @@ pub fn det(call: &mut Call) -> Done {
         let mut result = 1.0;
         for column in 0..n {
             let value = |cells: &[u64], row: usize, column: usize| cells.get(row * n + column).map_or(0.0, |c| f64::from_bits(*c));
-            let largest = |best: usize, row: usize| if value(cells, row, column).abs() > value(cells, best, column).abs() { row } else { best };
+            let largest =
+                |best: usize, row: usize| if value(cells, row, column).abs() > value(cells, best, column).abs() { row } else { best };
             let pivot = (column..n).fold(column, largest);
             if pivot != column {
                 result = -result;

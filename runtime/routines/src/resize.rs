@@ -57,7 +57,11 @@ fn coordinate(axis: &Axis, o: f64, how: &How) -> f64 {
         4 => axis.from / 2.0 * (1.0 - axis.to / length) + half_pixel,
         5 => {
             let (start, end) = axis.region;
-            let along = if length == 1.0 { (end - start) * (axis.from - 1.0) / 2.0 } else { o * (end - start) * (axis.from - 1.0) / (length - 1.0) };
+            let along = if length == 1.0 {
+                (end - start) * (axis.from - 1.0) / 2.0
+            } else {
+                o * (end - start) * (axis.from - 1.0) / (length - 1.0)
+            };
             along + start * (axis.from - 1.0)
         }
         _ => half_pixel,
@@ -161,7 +165,11 @@ pub fn resize(call: &mut Call) -> Done {
         let axis = describe(i);
         // Scales known at run time only must give the planned size.
         if floats.len() < 3 {
-            crate::expect_size(libm::floor(axis.from * axis.scale) as usize, axis.to as usize)?;
+            let size = axis.from * axis.scale;
+            // Rounded down, or to the nearest.
+            if (size - axis.to).abs() >= 1.0 {
+                return crate::fail(crate::Status::SizeOutOfBounds, size as usize);
+            }
         }
     }
     let half = call.scratch.len() / 2;

@@ -135,7 +135,8 @@ fn run(case: &Case, mode: Mode, bind: bool, times: &mut Times) -> Outcome {
             }
             let mut graph = imported.graph;
             let names: Vec<String> = graph.inputs.iter().map(|id| graph.value(*id).name.clone()).collect();
-            let config = ExportOptions::default().resolve()?;
+            let variants = Some(vec![abi::manifest::BASELINE.to_string()]);
+            let config = ExportOptions { variants, ..ExportOptions::default() }.resolve()?;
             timed(&mut times.passes, || run_passes(&mut graph, &config, &mut |_| {}))?;
             let plan = timed(&mut times.lower, || lower(&graph, &config))?;
             let linked = timed(&mut times.link, || link::link(&plan, &config.link).map_err(Error::from))?;

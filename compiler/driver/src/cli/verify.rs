@@ -1,8 +1,8 @@
 //! `verify`: a module against the definition of its model, one table per set of inputs.
 
 use super::console::{Console, Style};
-use super::table::{self, Left, Right, Table};
 use super::run::{How, load};
+use super::table::{self, Left, Right, Table};
 use super::{Outcome, inputs};
 use crate::compare::Tolerance;
 use crate::verify::{Sample, random_inputs, verify};

@@ -94,7 +94,8 @@ impl SharedWord {
     /// `None` outside the memory or off a word's boundary.
     pub fn new(memory: &SharedMemory, address: u32) -> Option<SharedWord> {
         let address = address as usize;
-        (address.is_multiple_of(4) && memory.data().len() >= address.checked_add(4)?).then(|| SharedWord { memory: memory.clone(), address })
+        (address.is_multiple_of(4) && memory.data().len() >= address.checked_add(4)?)
+            .then(|| SharedWord { memory: memory.clone(), address })
     }
 
     pub fn store(&self, value: u32) {

@@ -38,7 +38,14 @@ impl Exports {
     }
 
     /// Starts `count` workers and waits until all of them are at work.
-    pub fn start(&self, engine: &Engine, store: &mut Store<()>, module: &Module, memory: &Memory, count: u32) -> Result<Workers, EngineError> {
+    pub fn start(
+        &self,
+        engine: &Engine,
+        store: &mut Store<()>,
+        module: &Module,
+        memory: &Memory,
+        count: u32,
+    ) -> Result<Workers, EngineError> {
         let failed = |what: String| EngineError::Threads(what);
         let wrong = |error: wasmtime::Error| EngineError::Threads(format!("{error:#}"));
         self.set_blocking.call(&mut *store, 1).map_err(wrong)?;

@@ -2,11 +2,11 @@
 //! expressions of their results; LSTM, GRU and RNN differ in data only. How the weights lie in memory is elsewhere.
 
 use super::interpret::InterpretError;
+use crate::DType;
 use crate::dim::{Dim, const_dims};
 use crate::ops::map::eval_pointwise;
 use crate::pointwise::Pointwise;
 use crate::tensor::Tensor;
-use crate::DType;
 
 /// A recurrence. Per direction and batch element, over time:
 ///
@@ -128,7 +128,8 @@ pub fn interpret_recurrent(r: &Recurrent, operands: &[&Tensor]) -> Result<Vec<Te
             let mut states: Vec<Vec<f64>> = r.states.iter().map(|s| units(&values[*s], row)).collect();
             for s in 0..length {
                 let t = if *backwards { length - 1 - s } else { s };
-                let input = |g: usize| units(&values[r.inputs], (t * batch + b) * directions * r.gates * hidden + (d * r.gates + g) * hidden);
+                let input =
+                    |g: usize| units(&values[r.inputs], (t * batch + b) * directions * r.gates * hidden + (d * r.gates + g) * hidden);
                 let mut results: Vec<Vec<f64>> = vec![];
                 for phase in &r.phases {
                     let x = match phase.source {

@@ -1,7 +1,7 @@
 //! Floats: arithmetic and rounding in both precisions, elementary functions of `f32`. Those without an instruction are
 //! in `kernel::math`, `kernel::math64` and `trig`.
 
-use super::{mask, trig};
+use super::{double, mask, trig};
 use crate::lanes::Lanes;
 use ir::pointwise::{Fn, Literal};
 use kernel::*;
@@ -26,6 +26,9 @@ pub const BASIC: &[Fn] = &[
     Fn::Round,
     Fn::Trunc,
 ];
+
+/// The functions of f64 beyond these.
+pub const DOUBLE: &[Fn] = &[Fn::Exp, Fn::Log, Fn::Mod, Fn::Fmod];
 
 macro_rules! basics {
     ($name:ident $v:ident $m:ident $constant:ident: $min:ident $max:ident $pmin:ident $pmax:ident $eq:ident $ne:ident $lt:ident $gt:ident
@@ -164,6 +167,17 @@ pub fn double(k: &mut K, f: Fn, x: Vec<Lanes>, literals: &[Option<Literal>]) -> 
     if let Some(low) = f64_basics::test(k, f, &low) {
         let high = f64_basics::test(k, f, &high).expect("a test is one for both halves");
         return Lanes::Mask(mask::narrow([low, high]));
+    }
+    if DOUBLE.contains(&f) {
+        let mut one = |x: Vec<E<F64x2>>| {
+            let a = x[0].clone();
+            match f {
+                Fn::Exp => double::exp(k, a),
+                Fn::Log => double::log(k, a),
+                _ => double::remainder(k, a, x[1].clone(), f == Fn::Mod),
+            }
+        };
+        return Lanes::F64([one(low), one(high)]);
     }
     let literals = numbers(literals);
     Lanes::F64([f64_basics::apply(k, f, &low, &literals), f64_basics::apply(k, f, &high, &literals)])

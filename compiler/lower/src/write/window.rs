@@ -6,7 +6,7 @@ use crate::cx::{Cx, NodeCx, pointer};
 use crate::plan::Arg;
 use crate::pointwise;
 use crate::view::{Linear, View, linear};
-use ir::algorithm::{Affine, Axis, Combine, Window};
+use ir::algorithm::{Affine, Axis, Combine, Contract, Window};
 use ir::pointwise::Fn;
 use ir::{DType, Pointwise};
 use kernel::{E, I32, K, V};
@@ -27,6 +27,17 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, window: &Window) -> Result<(), LowerError
         }
         None => general::write(cx, &nest, nx),
     }
+}
+
+/// A contraction of any element type, read where it lies: sums of integers wrap, those of 16-bit floats are rounded once.
+pub fn write_products(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerError> {
+    let Contract { axes, a, b, out, epilogue } = contract.clone();
+    let window = Window { axes, x: a, w: Some(b), combine: Combine::Sum, out, epilogue };
+    let nest = Nest::new(cx, nx, &window)?;
+    if nest.parallel.iter().any(|axis| nest.extents[*axis] == 0) {
+        return Ok(());
+    }
+    general::write(cx, &nest, nx)
 }
 
 /// The nest with all indices resolved to addresses.

@@ -129,6 +129,16 @@ pub(crate) fn scale_of(s: &Site, q: ValueId) -> Result<f64, Fault> {
     }
 }
 
+/// `scale · q · kᵀ`. Types of 16 bits scale both operands, as the specification says, lest the product overflow.
+fn scores(s: &mut Site, q: ValueId, k: ValueId, scale: f64) -> Result<ValueId, Fault> {
+    if s.graph.ty(q).dtype.bytes() > 2 || scale < 0.0 {
+        let product = grouped_product(s, q, k, true)?;
+        return s.binary(Fn::Mul, product, scale);
+    }
+    let (q, k) = (s.binary(Fn::Mul, q, scale.sqrt())?, s.binary(Fn::Mul, k, scale.sqrt())?);
+    grouped_product(s, q, k, true)
+}
+
 fn attention(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
     let (mut q, mut k, mut v) = (s.input(0)?, s.input(1)?, s.input(2)?);
     let is_flat = s.rank(q) == 3;
@@ -145,8 +155,7 @@ fn attention(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
         (k, v) = (s.concat(&[past_k, k], 2)?, s.concat(&[past_v, v], 2)?);
     }
     let scale = scale_of(s, q)?;
-    let product = grouped_product(s, q, k, true)?;
-    let raw = s.binary(Fn::Mul, product, scale)?;
+    let raw = scores(s, q, k, scale)?;
     let softcap = s.attributes.float_or("softcap", 0.0)?;
     let capped = if softcap > 0.0 { s.term(&format!("mul(tanh(div(?a, {softcap:?})), {softcap:?})"), &[raw])? } else { raw };
     let (masked, may_be_empty) = masked(s, capped, past)?;

@@ -4,11 +4,12 @@
 use super::{Expansion, expand_row};
 use crate::error::{Fault, Kind, invalid};
 use crate::site::Site;
+use ir::attr::{Attr, AttrValue};
+use ir::ops::reduce::reduce_op::ReduceKind;
 use ir::ops::routine::Reduction;
 use ir::ops::routine::check::{CheckAxes, CheckSizes};
 use ir::ops::routine::dynamic::{DynamicPad, DynamicSlice, PadMode, ReduceAxes};
 use ir::ops::routine::sample::{Coordinates, Resize, Rounding, Sampling};
-use ir::attr::{Attr, AttrValue};
 use ir::pointwise::Fn;
 use ir::{DType, Dim, Tensor, ValueId};
 
@@ -28,18 +29,35 @@ impl Expected {
 
 type Result<T> = std::result::Result<T, Fault>;
 
+/// Operators whose run-time sizes follow from the declared ones: the rows of [`expected`].
+const CHECKED: &[&str] = &[
+    "AffineGrid",
+    "BlackmanWindow",
+    "CenterCropPad",
+    "Col2Im",
+    "ConstantOfShape",
+    "Expand",
+    "HammingWindow",
+    "HannWindow",
+    "MaxUnpool",
+    "OneHot",
+    "Reshape",
+    "Resize",
+    "Split",
+    "Tile",
+    "TopK",
+];
+
 /// Another way to expand a node whose row failed, if there is one.
 pub(super) fn fallback(expansion: Expansion, s: &mut Site, fault: &Fault) -> Option<Result<Vec<ValueId>>> {
     let one = |v: Result<ValueId>| v.map(|v| vec![v]);
     let resampling = matches!(s.op_type, "Resize" | "Upsample") && fault.kind == Kind::Unsupported;
     if resampling {
-        if let Some(sizes) = s.optional(3)
-            && s.constant(sizes).is_none()
-            && s.shape(sizes) != [Dim::from(0i64)]
-        {
-            return Some(checked(expansion, s));
-        }
-        return Some(one(resize(s)));
+        let free_sizes = s.optional(3).filter(|v| s.constant(*v).is_none() && s.shape(*v) != [Dim::from(0i64)]);
+        return Some(match free_sizes {
+            Some(_) if s.attributes.string_or("keep_aspect_ratio_policy", "stretch").is_ok_and(|p| p == "stretch") => checked(expansion, s),
+            _ => one(resize(s)),
+        });
     }
     if !fault.is_run_time() {
         return None;
@@ -52,7 +70,8 @@ pub(super) fn fallback(expansion: Expansion, s: &mut Site, fault: &Fault) -> Opt
         "Range" => one(range(s)),
         "Trilu" => one(trilu(s)),
         name if name.starts_with("Reduce") => one(reduce(s)),
-        _ => checked(expansion, s),
+        name if CHECKED.contains(&name) => checked(expansion, s),
+        _ => return None,
     })
 }
 
@@ -73,7 +92,10 @@ fn checked(expansion: Expansion, s: &mut Site) -> Result<Vec<ValueId>> {
         let list = s.sizes_value(e.sizes.clone())?;
         s.inputs[e.input] = Some(list);
     }
-    let mut results = expand_row(expansion, s)?;
+    let mut results = match expand_row(expansion, s) {
+        Err(fault) if s.op_type == "Resize" && fault.kind == Kind::Unsupported => vec![resize(s)?],
+        results => results?,
+    };
     if !guards_data {
         for (e, list) in expected.iter().zip(&lists) {
             results[0] = check(s, results[0], *list, e)?;
@@ -263,7 +285,7 @@ fn reduce(s: &mut Site) -> Result<ValueId> {
     // The largest element of all, so that no power overflows.
     let all: Vec<usize> = (0..s.rank(x)).collect();
     let most = match s.op_type {
-        "ReduceLogSumExp" => Some(s.reduce(ir::ops::reduce::reduce_op::ReduceKind::Max, x, &all, false)?),
+        "ReduceLogSumExp" => Some(s.reduce(ReduceKind::Max, x, &all, false)?),
         _ => None,
     };
     if let Some(most) = most {
@@ -296,11 +318,17 @@ fn resize(s: &mut Site) -> Result<ValueId> {
         "cubic" => Sampling::Cubic,
         other => invalid!("the mode `{other}` does not exist; expected `nearest`, `linear` or `cubic`"),
     };
-    let (coordinates, rounding) = if old { ("asymmetric", "floor") } else { (named("coordinate_transformation_mode", "half_pixel")?, named("nearest_mode", "round_prefer_floor")?) };
-    let Some(coordinates) = Coordinates::from_attr(&Attr::Name(coordinates.into())) else { invalid!("the coordinate transformation `{coordinates}` does not exist") };
+    let (coordinates, rounding) = if old {
+        ("asymmetric", "floor")
+    } else {
+        (named("coordinate_transformation_mode", "half_pixel")?, named("nearest_mode", "round_prefer_floor")?)
+    };
+    let Some(coordinates) = Coordinates::from_attr(&Attr::Name(coordinates.into())) else {
+        invalid!("the coordinate transformation `{coordinates}` does not exist")
+    };
     let Some(rounding) = Rounding::from_attr(&Attr::Name(rounding.into())) else { invalid!("the rounding `{rounding}` does not exist") };
     let given = |s: &Site, i: usize| s.optional(i).filter(|v| s.shape(*v).first().is_none_or(|d| *d != 0));
-    let scales_value = if old { given(s, 1) } else { given(s, 2) };
+    let mut scales_value = if old { given(s, 1) } else { given(s, 2) };
     let sizes_value = if old { None } else { given(s, 3) };
     let from = s.shape(x);
     let axes: Vec<usize> = match s.attributes.ints("axes")? {
@@ -319,6 +347,18 @@ fn resize(s: &mut Site) -> Result<ValueId> {
     match (known, scales_value, sizes_value) {
         (Some(list), ..) => scales = list,
         (None, Some(_), _) => shape = s.declared(0)?,
+        (None, None, Some(v)) if s.constant(v).is_none() => {
+            // One scale for all axes, the smallest or the largest of those asked for.
+            shape = s.declared(0)?;
+            let smallest = s.attributes.string_or("keep_aspect_ratio_policy", "stretch")? == "not_larger";
+            let from = s.constant_value(Tensor::from_fn(DType::F64, &[sizes_from.len()], |i| sizes_from[i]));
+            let wanted = s.cast(v, DType::F64)?;
+            let each = s.binary(Fn::Div, wanted, from)?;
+            let kind = if smallest { ReduceKind::Min } else { ReduceKind::Max };
+            let common = s.reduce(kind, each, &[0], true)?;
+            let common = s.expand(common, vec![(sizes_from.len() as i64).into()])?;
+            scales_value = Some(common);
+        }
         (None, None, Some(v)) => {
             let wanted = s.ints(v, "sizes")?;
             let each: Vec<f64> = wanted.iter().zip(&sizes_from).map(|(to, from)| *to as f64 / from).collect();

@@ -92,7 +92,8 @@ fn einsum(s: &mut Site) -> Result<ValueId, Fault> {
 /// Without an arrow: the ellipsis, then the labels that occur once, in alphabetical order.
 fn implicit_output(operands: &[Labelled], wide: usize) -> Vec<char> {
     let all: Vec<char> = operands.iter().flat_map(|o| o.labels.iter().copied()).collect();
-    let mut single: Vec<char> = all.iter().copied().filter(|c| c.is_ascii_alphabetic() && all.iter().filter(|d| *d == c).count() == 1).collect();
+    let mut single: Vec<char> =
+        all.iter().copied().filter(|c| c.is_ascii_alphabetic() && all.iter().filter(|d| *d == c).count() == 1).collect();
     single.sort_unstable();
     (0..wide).map(|i| char::from(b' ' + 1 + i as u8)).chain(single).collect()
 }

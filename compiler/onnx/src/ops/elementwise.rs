@@ -1,11 +1,11 @@
 //! Operators that compute each element from the corresponding elements of their inputs.
 
-use super::{Row, many, one, term, term_with};
+use super::{Row, one, term, term_with};
 use crate::error::{Fault, invalid, unsupported};
 use crate::site::{Arg, Site};
 use crate::tensor::dtype;
 use ir::pointwise::Fn;
-use ir::{DType, Dim, Tensor, ValueId};
+use ir::{DType, Dim, ValueId};
 
 pub(super) const ROWS: &[Row] = &[
     term("Abs", "abs(?a)"),
@@ -25,7 +25,6 @@ pub(super) const ROWS: &[Row] = &[
     term("Cos", "cos(?a)"),
     term("Cosh", "cosh(?a)"),
     term("Div", "div(?a, ?b)"),
-    many("Dropout", dropout),
     term_with("Elu", "select(less(?a, 0.0), mul(sub(exp(?a), 1.0), $alpha), ?a)", &[("alpha", 1.0)]),
     term("Equal", "equal(?a, ?b)"),
     term("Erf", "erf(?a)"),
@@ -84,31 +83,6 @@ pub(super) const ROWS: &[Row] = &[
 
 fn identity(s: &mut Site) -> Result<ValueId, Fault> {
     s.input(0)
-}
-
-/// Inference, or nothing to drop: passes its input through, and the mask keeps everything.
-fn dropout(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
-    if s.version >= 12
-        && let Some(training) = s.optional(2)
-        && s.scalar(training) != Some(0.0)
-    {
-        let ratio = match s.optional(1) {
-            Some(ratio) => s.scalar(ratio).ok_or_else(|| Fault::run_time("ratio of what is dropped"))?,
-            None => 0.5,
-        };
-        if ratio != 0.0 {
-            return Err(Fault::unsupported("dropout in training mode is not supported").hint("call model.eval() before the export"));
-        }
-    }
-    let x = s.input(0)?;
-    if s.outputs.len() < 2 {
-        return Ok(vec![x]);
-    }
-    // The mask has the input's type before operator set 10.
-    let dtype = if s.version < 10 { s.dtype(x) } else { DType::Bool };
-    let kept = s.constant_value(Tensor::from_fn(dtype, &[], |_| 1.0));
-    let mask = s.expand(kept, s.shape(x))?;
-    Ok(vec![x, mask])
 }
 
 fn cast(s: &mut Site) -> Result<ValueId, Fault> {

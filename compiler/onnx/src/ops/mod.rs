@@ -1,31 +1,33 @@
 //! The table of ONNX operators: one row per operator (and per change of meaning), grouped by family. A row is graph text
 //! or a function that builds core operators. No optimisation: passes simplify what rows write plainly.
 
-mod bits;
 pub(crate) mod attention;
-mod rotary;
-mod quant;
-mod signal;
-mod training;
+mod bits;
 mod contrib;
 mod contrib_quant;
 mod conv;
-mod declared;
-mod linear_attention;
-mod einsum;
 mod crop;
+mod declared;
+mod dropout;
+mod einsum;
 mod elementwise;
+mod linear_attention;
 mod loss;
 mod matmul;
 mod movement;
 mod norm;
 mod pad;
 mod pool;
+mod quant;
 mod recurrent;
 mod reduce;
 mod resize;
+mod rotary;
 mod routine;
 mod shape;
+mod signal;
+mod tfidf;
+mod training;
 mod variadic;
 
 use crate::error::{Fault, Kind, invalid, unsupported};
@@ -83,10 +85,12 @@ const FAMILIES: &[&[Row]] = &[
     training::ROWS,
     contrib::ROWS,
     contrib_quant::ROWS,
+    tfidf::ROWS,
     conv::ROWS,
     linear_attention::ROWS,
     einsum::ROWS,
     crop::ROWS,
+    dropout::ROWS,
     elementwise::ROWS,
     loss::ROWS,
     matmul::ROWS,

@@ -9,11 +9,8 @@ use ir::ops::recurrent::recurrent_op::{Cell, Direction, Recurrent};
 use ir::pointwise::{Fn, Pointwise};
 use ir::{DType, Dim, Tensor, ValueId};
 
-pub(super) const ROWS: &[Row] = &[
-    many("LSTM", |s| recurrent(s, Cell::Lstm)),
-    many("GRU", |s| recurrent(s, Cell::Gru)),
-    many("RNN", |s| recurrent(s, Cell::Rnn)),
-];
+pub(super) const ROWS: &[Row] =
+    &[many("LSTM", |s| recurrent(s, Cell::Lstm)), many("GRU", |s| recurrent(s, Cell::Gru)), many("RNN", |s| recurrent(s, Cell::Rnn))];
 
 /// Activations: name, expression, and defaults of alpha and beta where they have any. `ScaledTanh` must be given its own.
 const ACTIVATIONS: &[(&str, &str, Option<f64>, Option<f64>)] = &[
@@ -100,11 +97,8 @@ fn recurrent(s: &mut Site, cell: Cell) -> Result<Vec<ValueId>, Fault> {
     let directions = direction.backwards().len();
     let activations = activations(s, cell, directions)?;
     let layer = layer(s, cell, direction, batch_first)?;
-    let mut outputs = if activations.iter().all(|a| *a == activations[0]) {
-        add(s, &layer, &activations[0])?
-    } else {
-        apart(s, &layer, &activations)?
-    };
+    let mut outputs =
+        if activations.iter().all(|a| *a == activations[0]) { add(s, &layer, &activations[0])? } else { apart(s, &layer, &activations)? };
     if batch_first {
         outputs[0] = s.transpose(outputs[0], &[2, 0, 1, 3])?;
         for state in &mut outputs[1..] {

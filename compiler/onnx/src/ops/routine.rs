@@ -27,7 +27,10 @@ pub(super) const ROWS: &[Row] = &[
     one("CumProd", |s| cumulate(s, true)),
     one("CumSum", |s| cumulate(s, false)),
     one("DeformConv", deform_conv),
-    one("Det", |s| { let x = s.input(0)?; s.add(Det {}, &[x]) }),
+    one("Det", |s| {
+        let x = s.input(0)?;
+        s.add(Det {}, &[x])
+    }),
     one("GatherElements", gather_elements),
     one("GatherND", gather_nd),
     one("GridSample", grid_sample),

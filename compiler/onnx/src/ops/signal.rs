@@ -16,14 +16,7 @@ pub(super) const ROWS: &[Row] = &[
         let axis = s.attributes.int_or("axis", 1)?;
         dft(s, axis)
     }),
-    one("DFT", |s| {
-        let axis = match s.optional(2) {
-            Some(axis) => s.ints(axis, "axis")?.first().copied().unwrap_or(-2),
-            None => -2,
-        };
-        dft(s, axis)
-    })
-    .since(20),
+    one("DFT", dft_of_axis_input).since(20),
     one("HammingWindow", |s| window(s, |x| 25.0 / 46.0 - 21.0 / 46.0 * libm_cos(x))),
     one("HannWindow", |s| window(s, |x| 0.5 - 0.5 * libm_cos(x))),
     one("MelWeightMatrix", mel),
@@ -161,6 +154,40 @@ fn dft(s: &mut Site, axis: i64) -> Result<ValueId, Fault> {
     if axis == rank - 2 { Ok(y) } else { s.transpose(y, &order) }
 }
 
+/// An axis that only the run tells: of the axes that give the declared shape, the one that it names.
+fn dft_of_axis_input(s: &mut Site) -> Result<ValueId, Fault> {
+    let Some(named) = s.optional(2) else { return dft(s, -2) };
+    if let Ok(axis) = s.ints(named, "axis") {
+        return dft(s, axis.first().copied().unwrap_or(-2));
+    }
+    let (x, expected) = (s.input(0)?, s.declared(0)?);
+    let rank = s.rank(x) as i64;
+    let named = s.reshape(named, vec![])?;
+    let mut result: Option<ValueId> = None;
+    for axis in 0..rank - 1 {
+        // An axis too short for the transform is not the one.
+        let Some(y) = dft(s, axis).ok().filter(|y| s.shape(*y) == expected) else { continue };
+        result = Some(match result {
+            Some(other) => s.term(&format!("select(or(equal(?a, {axis}), equal(?a, {})), ?b, ?c)", axis - rank), &[named, y, other])?,
+            None => y,
+        });
+    }
+    result.ok_or_else(|| Fault::run_time("axis"))
+}
+
+/// The step between frames; where only the run tells it, the one step that gives the declared number of frames.
+fn frame_step(s: &mut Site, total: i64, length: i64) -> Result<i64, Fault> {
+    if let Ok(step) = known_int(s, 1, "step of the frames") {
+        return Ok(step);
+    }
+    let frames = s.declared(0)?.get(1).and_then(|d| d.as_const()).ok_or_else(|| Fault::run_time("step of the frames"))?;
+    let steps: Vec<i64> = (1..=total).filter(|step| (total - length) / step + 1 == frames).collect();
+    match steps[..] {
+        [step] => Ok(step),
+        _ => Err(Fault::run_time("step of the frames")),
+    }
+}
+
 /// Windows over the signal, each transformed.
 fn stft(s: &mut Site) -> Result<ValueId, Fault> {
     let signal = s.input(0)?;
@@ -170,13 +197,13 @@ fn stft(s: &mut Site) -> Result<ValueId, Fault> {
     }
     let complex_in = is_complex(s, signal)?;
     let total = shape[1].as_const().ok_or_else(|| Fault::run_time("length of the signal"))?;
-    let step = known_int(s, 1, "step of the frames")?;
     let window = s.optional(2);
     let length = match (s.optional(3), window) {
         (Some(_), _) => known_int(s, 3, "length of the frames")?,
         (None, Some(window)) => s.const_shape(window, "length of the window")?.first().copied().unwrap_or(1),
         (None, None) => total,
     };
+    let step = frame_step(s, total, length)?;
     if step < 1 || !(1..=total).contains(&length) {
         invalid!("frames of {length} elements every {step} do not fit a signal of {total}");
     }

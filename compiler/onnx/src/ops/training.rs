@@ -14,7 +14,7 @@ pub(super) const ROWS: &[Row] =
 fn groups<const N: usize>(s: &Site) -> Result<(ValueId, ValueId, Vec<[ValueId; N]>), Fault> {
     let (rate, count) = (s.input(0)?, s.input(1)?);
     let rest = s.inputs.len() - 2;
-    if rest == 0 || rest % N != 0 {
+    if rest == 0 || !rest.is_multiple_of(N) {
         invalid!("{rest} tensors do not divide into {N} groups");
     }
     let n = rest / N;
@@ -32,8 +32,7 @@ fn grouped<const N: usize>(results: Vec<[ValueId; N]>) -> Vec<ValueId> {
 
 fn adagrad(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
     let a = &s.attributes;
-    let (decay, epsilon, norm) =
-        (a.float_or("decay_factor", 0.0)?, a.float_or("epsilon", 1e-6)?, a.float_or("norm_coefficient", 0.0)?);
+    let (decay, epsilon, norm) = (a.float_or("decay_factor", 0.0)?, a.float_or("epsilon", 1e-6)?, a.float_or("norm_coefficient", 0.0)?);
     let (rate, count, tensors) = groups::<3>(s)?;
     let count = s.cast(count, s.dtype(rate))?;
     let rate = s.term(&format!("div(?a, add(mul(?b, {decay:?}), 1.0))"), &[rate, count])?;

@@ -8,7 +8,8 @@ use crate::pointwise::{Fn, Literal, Operand, Pointwise};
 /// The lowering of the operator for inputs of these types.
 pub fn recurrence(op: &Recurrent, inputs: &[&TensorType]) -> Recurrence {
     let at = op.inputs();
-    let parts = |operand: Option<usize>, n: usize| operand.into_iter().flat_map(move |operand| (0..n).map(move |part| Part { operand, part }));
+    let parts =
+        |operand: Option<usize>, n: usize| operand.into_iter().flat_map(move |operand| (0..n).map(move |part| Part { operand, part }));
     let (phases, next) = match op.cell {
         Cell::Lstm => lstm(op),
         Cell::Gru if op.linear_before_reset => gru_linear(op),
@@ -89,11 +90,8 @@ fn gru(op: &Recurrent) -> (Vec<Phase>, Vec<usize>) {
     };
     let new = apply(&mut hidden, &op.g, a);
     let sum = mix(&mut hidden, b, new, c);
-    let state = Phase {
-        source: Source::Result(1),
-        args: vec![Arg::Gate(2), Arg::Result(0), Arg::State(0)],
-        bodies: vec![ending(hidden, sum)],
-    };
+    let state =
+        Phase { source: Source::Result(1), args: vec![Arg::Gate(2), Arg::Result(0), Arg::State(0)], bodies: vec![ending(hidden, sum)] };
     (vec![gates, state], vec![2])
 }
 

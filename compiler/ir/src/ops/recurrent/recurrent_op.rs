@@ -181,10 +181,14 @@ impl OpDef for Recurrent {
                 for s in 0..length {
                     let t = if *backwards { length - 1 - s } else { s };
                     let gates = self.cell.gates();
-                    let x = |gate: usize| values[0][(t * batch + b) * directions * gates * hidden + (d * gates + gate) * hidden..][..hidden].to_vec();
+                    let x = |gate: usize| {
+                        values[0][(t * batch + b) * directions * gates * hidden + (d * gates + gate) * hidden..][..hidden].to_vec()
+                    };
                     // R of one gate times v.
                     let r = |gate: usize, v: &[f64]| -> Vec<f64> {
-                        (0..hidden).map(|j| (0..hidden).map(|k| values[1][((d * gates + gate) * hidden + j) * hidden + k] * v[k]).sum()).collect()
+                        (0..hidden)
+                            .map(|j| (0..hidden).map(|k| values[1][((d * gates + gate) * hidden + j) * hidden + k] * v[k]).sum())
+                            .collect()
                     };
                     let p = |gate: usize, c: &[f64]| match at.peepholes {
                         Some(i) => mul(&values[i][(d * 3 + gate) * hidden..][..hidden], c),

@@ -1,7 +1,7 @@
 //! Operators whose positions are tensors: `dynamic_slice`, `dynamic_pad`, `reduce_axes`, `cumulate`. The sizes of their results are
 //! declared, and checked at run time.
 
-use super::{RoutineDef, Reduction, integers, walkable};
+use super::{Reduction, RoutineDef, integers, walkable};
 use crate::dim::Dim;
 use crate::graph::TensorType;
 use crate::ops::OpError;

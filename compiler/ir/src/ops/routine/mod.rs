@@ -114,7 +114,9 @@ pub fn run(name: &str, inputs: &[&Tensor], outputs: &[TensorType], ints: &[i64],
             Some(t) => routines::Tensor { dtype: routine_dtype(t.dtype), shape: &input_dims[i], bytes: t.bytes() },
             None => routines::Tensor::EMPTY,
         }),
-        outputs: std::array::from_fn(|_| views.next().unwrap_or(routines::TensorMut { dtype: routines::DType::F32, shape: &[], bytes: &mut [] })),
+        outputs: std::array::from_fn(|_| {
+            views.next().unwrap_or(routines::TensorMut { dtype: routines::DType::F32, shape: &[], bytes: &mut [] })
+        }),
         ints,
         floats,
         scratch: &mut scratch,

@@ -37,7 +37,8 @@ impl RoutineDef for MaxPoolIndices {
         }
         let mut shape = x.shape.clone();
         for i in 0..n {
-            shape[2 + i] = window_size(&x.shape[2 + i], self.kernel[i], self.strides[i], self.dilations[i], self.pads[i] + self.pads[n + i]);
+            shape[2 + i] =
+                window_size(&x.shape[2 + i], self.kernel[i], self.strides[i], self.dilations[i], self.pads[i] + self.pads[n + i]);
         }
         Ok(vec![TensorType { dtype: x.dtype, shape: shape.clone() }, TensorType { dtype: DType::I64, shape }])
     }

@@ -2,7 +2,8 @@
 //!
 //! Axes fall into four classes. *Batch* axes index A, B and the output; *rows* A and the output; *columns* B and the
 //! output; *depth* axes A and B. B lies in panels of a few columns, depth-major. The loops of one task are
-//! `panel → row unit → tile → depth`, with the tile's sums in registers and the epilogue before the store.
+//! `panel → row unit → tile → depth`, with the tile's sums in registers and the epilogue before the store. Products of
+//! other elements than f32 are windows of products: right, but not fast.
 
 pub(super) mod nest;
 mod tile;
@@ -69,8 +70,8 @@ pub fn winograd_nodes(graph: &Graph, order: &[NodeId], algorithms: &HashMap<Node
         let Algorithm::Contract(contract) = &algorithms[id] else { continue };
         let inputs = &graph.node(*id).inputs;
         let constant = graph.constant(inputs[contract.b.operand]).is_some() && graph.ty(inputs[contract.a.operand]).dtype == DType::F32;
-        if let Some(shape) = winograd::Shape::of(contract).filter(|s| constant && s.saved_cycles(false) > 0.0) {
-            candidates.push((shape.saved_cycles(false) / shape.weight_bytes() as f64, shape.weight_bytes(), *id));
+        if let Some(shape) = winograd::Shape::of(contract).filter(|s| constant && s.saved_cycles() > 0.0) {
+            candidates.push((shape.saved_cycles() / shape.weight_bytes() as f64, shape.weight_bytes(), *id));
         }
     }
     candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
@@ -84,13 +85,13 @@ pub fn winograd_nodes(graph: &Graph, order: &[NodeId], algorithms: &HashMap<Node
 }
 
 pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerError> {
+    if nx.inputs[contract.a.operand].dtype != DType::F32 {
+        return super::window::write_products(cx, nx, contract);
+    }
     let b_operand = contract.b.operand;
     let b_view = &nx.inputs[b_operand];
     let operands = Operands::of(cx, nx, contract);
     let unsupported = |what: String| Err(LowerError::Unsupported { layer: nx.name.clone(), what });
-    if operands.a.dtype != DType::F32 {
-        return unsupported(format!("a product of {} elements", operands.a.dtype));
-    }
     if let Err(what) = pointwise::supported(&operands.body, &operands.types) {
         return unsupported(what);
     }
@@ -184,7 +185,7 @@ impl Writer<'_> {
             Some(block) => {
                 let start = k.let_(&format!("{name}_start"), block * per as i32);
                 let end = start + per as i32;
-                let end = if total % per == 0 { k.let_(&format!("{name}_end"), end) } else { min(k, &format!("{name}_end"), end, total) };
+                let end = if total.is_multiple_of(per) { k.let_(&format!("{name}_end"), end) } else { min(k, &format!("{name}_end"), end, total) };
                 (start.get(), end.get())
             }
         };

@@ -53,7 +53,7 @@ impl Rows {
 }
 
 /// Longest stretch of depth that is written out without a loop.
-const UNROLL_LIMIT: usize = 36;
+const UNROLL_LIMIT: usize = 16;
 /// Steps of depth per iteration of a longer loop.
 const UNROLL: usize = 4;
 

@@ -66,21 +66,16 @@ impl Shape {
     fn tile_columns(&self) -> usize {
         self.width.div_ceil(TILE)
     }
-    fn tiles(&self) -> usize {
-        self.images * self.tile_rows() * self.tile_columns()
-    }
 
-    /// Predicted cycles, to be compared with the direct form's.
-    fn cycles(&self, relaxed: bool) -> f64 {
-        let product = schedule::choose(1, self.tile_rows() * self.tile_columns(), self.outputs, self.channels, relaxed, None);
-        let transforms = self.tiles() * (self.channels.div_ceil(4) + self.outputs.div_ceil(4));
-        (self.images * VALUES) as f64 * product.cycles + 110.0 * transforms as f64
-    }
-
-    /// Predicted cycles that this form saves; negative unless it is clearly faster than the direct one.
-    pub fn saved_cycles(&self, relaxed: bool) -> f64 {
-        let direct = schedule::choose(self.height, self.width, self.outputs, 9 * self.channels, relaxed, None);
-        0.85 * direct.cycles * self.images as f64 - self.cycles(relaxed)
+    /// Predicted cycles that this form saves; negative unless it is clearly faster than the direct one. Predicted for
+    /// plain multiply-adds, so that all variants of a module agree.
+    pub fn saved_cycles(&self) -> f64 {
+        let tiles = self.tile_rows() * self.tile_columns();
+        let product = schedule::choose(1, tiles, self.outputs, self.channels, false, None);
+        let transforms = tiles * (self.channels.div_ceil(4) + self.outputs.div_ceil(4));
+        let filtered = VALUES as f64 * product.cycles + 110.0 * transforms as f64;
+        let direct = schedule::choose(self.height, self.width, self.outputs, 9 * self.channels, false, None);
+        self.images as f64 * (0.85 * direct.cycles - filtered)
     }
 
     /// Bytes of the transformed weights.

@@ -175,7 +175,8 @@ impl Cell<'_> {
     fn tile(&self, k: &mut K, phase: usize, rows: &Rows, panel: E<I32>, run: &Run, n_rows: usize) {
         let (panels, data) = (&self.phases[phase], &self.r.phases[phase]);
         let units = k.let_("units", panel.clone() * (4 * run.units) as i32 + (4 * run.first_unit) as i32);
-        let weights = k.let_("panel_ptr", self.pointers.weights[phase] + panel * (4 * panels.elements(run.units)) as i32 + (4 * run.start) as i32);
+        let weights =
+            k.let_("panel_ptr", self.pointers.weights[phase] + panel * (4 * panels.elements(run.units)) as i32 + (4 * run.start) as i32);
         let inputs = k.let_("inputs_ptr", rows.inputs + units);
         let lanes = |v: usize| (run.units - 4 * v).min(4);
         let input = |gate: usize, row: usize, v: usize| {

@@ -32,8 +32,8 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// One row: few enough sums that two panels of weights stream well (measured; 8 sums hide the addition's latency).
-    /// More rows share what is loaded of a panel.
+    /// One row reads each weight once whatever the tile: 8 sums hide the addition's latency. More rows share what is
+    /// loaded of a panel.
     fn choose(gates: usize, hidden: usize, batch: usize) -> Tile {
         let rows = batch.clamp(1, if gates == 3 { 4 } else { 3 });
         let sums = if rows == 1 && gates != 3 { 8 } else { SUMS };
@@ -56,33 +56,36 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, r: &Recurrent) -> Result<(), LowerError> 
         }
     }
     let size = |d: &ir::Dim| d.as_const().expect("bound size") as usize;
-    let sizes = Sizes { steps: size(&r.steps), batch: size(&r.batch), hidden: size(&r.hidden), directions: r.backwards.len(), gates: r.gates };
+    let sizes =
+        Sizes { steps: size(&r.steps), batch: size(&r.batch), hidden: size(&r.hidden), directions: r.backwards.len(), gates: r.gates };
     let mut operands: Vec<View> = vec![];
     for i in 0..nx.inputs.len() {
         // The weights are packed.
         operands.push(if i == r.weights { nx.inputs[i].clone() } else { dense(cx, nx, i)? });
     }
-    let finals = &nx.outputs[1..];
     if sizes.batch * sizes.hidden == 0 {
         return Ok(());
     }
     if sizes.steps == 0 {
-        for (last, state) in finals.iter().zip(&r.states) {
+        for (last, state) in nx.outputs[1..].iter().zip(&r.states) {
             match r.lengths {
                 // No element has steps: all states are 0.
-                Some(_) => super::fill::fill(cx, last.shape.clone(), super::nest::Walk::of(last), ir::pointwise::Literal::Int(0), nx.origin),
+                Some(_) => {
+                    super::fill::fill(cx, last.shape.clone(), super::nest::Walk::of(last), ir::pointwise::Literal::Int(0), nx.origin)
+                }
                 None => shuffle::copy(cx, &operands[*state], last, nx.origin)?,
             }
         }
         return Ok(());
     }
-    // The state before is read from the output: rows must be dense.
-    let y = if nx.output.is_dense() { nx.output.clone() } else { cx.temporary(&nx.name, DType::F32, &nx.output.shape) };
+    // Rows of an output with a margin are not a constant stride apart.
+    let outputs: Vec<View> =
+        nx.outputs.iter().map(|v| if v.is_dense() { v.clone() } else { cx.temporary(&nx.name, DType::F32, &v.shape) }).collect();
     for d in 0..sizes.directions {
-        direction(cx, nx, r, &sizes, &operands, &y, finals, d)?;
+        direction(cx, nx, r, &sizes, &operands, &outputs, d)?;
     }
-    if y != nx.output {
-        shuffle::copy(cx, &y, &nx.output, nx.origin)?;
+    for (from, to) in outputs.iter().zip(&nx.outputs).filter(|(from, to)| from != to) {
+        shuffle::copy(cx, from, to, nx.origin)?;
     }
     Ok(())
 }
@@ -109,8 +112,15 @@ fn dense(cx: &mut Cx, nx: &NodeCx, i: usize) -> Result<View, LowerError> {
 }
 
 /// One direction: packs its weights and adds its step.
-#[allow(clippy::too_many_arguments, reason = "what all directions share")]
-fn direction(cx: &mut Cx, nx: &NodeCx, r: &Recurrent, sizes: &Sizes, operands: &[View], y: &View, finals: &[View], d: usize) -> Result<(), LowerError> {
+fn direction(
+    cx: &mut Cx,
+    nx: &NodeCx,
+    r: &Recurrent,
+    sizes: &Sizes,
+    operands: &[View],
+    outputs: &[View],
+    d: usize,
+) -> Result<(), LowerError> {
     let Sizes { steps, batch, hidden, directions, gates } = *sizes;
     let rows = if r.lengths.is_some() { 1 } else { batch };
     let phases: Vec<Panels> = r
@@ -138,13 +148,19 @@ fn direction(cx: &mut Cx, nx: &NodeCx, r: &Recurrent, sizes: &Sizes, operands: &
     let scratch: Vec<Option<View>> = (0..n_results)
         .map(|result| {
             let defined = (0..r.phases.len()).rfind(|p| r.first_result(*p) <= result).unwrap_or(0);
-            let needed = r.phases[defined + 1..].iter().any(|p| p.source == recurrent::Source::Result(result) || p.args.contains(&recurrent::Arg::Result(result)));
+            let needed = r.phases[defined + 1..]
+                .iter()
+                .any(|p| p.source == recurrent::Source::Result(result) || p.args.contains(&recurrent::Arg::Result(result)));
             needed.then(|| cx.temporary(&nx.name, DType::F32, &[batch, hidden]))
         })
         .collect();
 
     let state_at = (d * batch * hidden) as i64;
-    let mut k = K::new(format!("recurrent_f32_g{gates}h{hidden}{}_{}", if r.backwards[d] { "_backwards" } else { "" }, if cx.options.relaxed { "relaxed" } else { "simd" }));
+    let mut k = K::new(format!(
+        "recurrent_f32_g{gates}h{hidden}{}_{}",
+        if r.backwards[d] { "_backwards" } else { "" },
+        if cx.options.relaxed { "relaxed" } else { "simd" }
+    ));
     if cx.options.relaxed {
         k.use_relaxed_madd();
     }
@@ -166,13 +182,13 @@ fn direction(cx: &mut Cx, nx: &NodeCx, r: &Recurrent, sizes: &Sizes, operands: &
             })
             .collect(),
         lengths: r.lengths.map(|l| take(&mut k, "lengths", &operands[l], 0)),
-        y: take(&mut k, "y", y, state_at),
-        finals: finals.iter().map(|v| take(&mut k, "final", v, state_at)).collect(),
+        y: take(&mut k, "y", &outputs[0], state_at),
+        finals: outputs[1..].iter().map(|v| take(&mut k, "final", v, state_at)).collect(),
         scratch: scratch.iter().map(|v| v.as_ref().map(|v| take(&mut k, "scratch", v, 0))).collect(),
     };
     Cell { r, sizes: *sizes, backwards: r.backwards[d], phases: &phases, pointers }.write(&mut k);
     let macs = (steps * batch * gates * hidden * hidden) as u64;
-    let writes: Vec<&View> = std::iter::once(y).chain(finals).chain(scratch.iter().flatten()).collect();
+    let writes: Vec<&View> = outputs.iter().chain(scratch.iter().flatten()).collect();
     cx.sequential_step(k.finish(), args, steps as u32, macs, nx.origin, &writes);
     Ok(())
 }
