@@ -6,11 +6,16 @@ NPM ?= npm
 CACHE := $(or $(WASM_TORCH_CACHE),$(HOME)/.cache/wasm-torch)
 OUT := target/modules
 
-.PHONY: demo test check rust web browser bench models clean
+.PHONY: demo demo-web test check rust web browser bench models clean
 
 ## Exports models/digits, runs it on 256 real images and prints what came out.
 demo:
 	$(CARGO) run --package wasm-torch-tests --bin demo
+
+## The same model in a local page: draw a digit, see the prediction. Stop it with Ctrl-C.
+demo-web:
+	$(CARGO) run --package wasm-torch -- export models/digits/digits.dynamo.onnx -o target/digits.wasm
+	$(CARGO) run --package wasm-torch -- serve target/digits.wasm
 
 ## Everything: formatting, lints, Rust, wasmtime, the loader, Node and headless Chromium.
 test: check rust web browser
@@ -20,9 +25,11 @@ check:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) xtask sizes
 
+# The ONNX node tests are fetched once into the cache; without them their test says how many it skipped.
 # The wasm target lets the test rebuild the embedded runtime; without it that test says that it was skipped.
 rust:
 	@rustup target list --installed 2>/dev/null | grep -q wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown || true
+	@tests/suite/fetch.sh >/dev/null || true
 	$(CARGO) test --workspace
 
 web: web/node_modules
@@ -30,13 +37,14 @@ web: web/node_modules
 	$(NPM) test --prefix web
 
 # Real modules in Node and in Chromium, bit for bit what wasmtime computes.
-browser: web tests/browser/node_modules chromium
+browser: web tests/browser/node_modules browsers
 	$(CARGO) run --package wasm-torch-tests --bin cases -- $(OUT)
 	WASM_TORCH_CASES=$(abspath $(OUT))/cases.json $(NPM) test --prefix tests/browser
 
-.PHONY: chromium
-chromium:
-	@command -v chromium >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium; }
+.PHONY: browsers
+browsers:
+	@missing=; command -v chromium >/dev/null || missing=chromium; command -v firefox-esr >/dev/null || missing="$$missing firefox-esr"; \
+	if [ -n "$$missing" ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
 
 %/node_modules: %/package-lock.json
 	$(NPM) ci --prefix $*
@@ -47,7 +55,7 @@ models:
 	$$(models/tools/torch_venv.sh | tail -n 1) models/torchvision/export.py
 
 ## The race in Chromium beside onnxruntime-web; prints a table and writes target/bench.json.
-bench: web tests/bench/node_modules chromium models
+bench: web tests/bench/node_modules browsers models
 	$(CARGO) build --release --package wasm-torch
 	node tests/bench/prepare.mjs target/release/wasm-torch $(CACHE)/models target/race
 	node tests/bench/bench.mjs --config target/race/models.json --json target/bench.json

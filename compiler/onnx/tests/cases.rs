@@ -109,10 +109,10 @@ fn the_operators_are_listed() {
         Scan Scatter ScatterElements ScatterND Selu SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert
         SequenceLength SequenceMap Shape Shrink Sigmoid Sign SimplifiedLayerNormalization Sin Sinh Size
         Slice Softmax SoftmaxCrossEntropyLoss Softplus Softsign SpaceToDepth Split SplitToSequence Sqrt Squeeze
-        Sub Sum SwiGLU Swish Tan Tanh TensorScatter ThresholdedRelu Tile TopK
-        Transpose Trilu Unique Unsqueeze Upsample Where Xor ai.onnx.preview::FlexAttention ai.onnx.preview.training::Adagrad ai.onnx.preview.training::Adam
-        ai.onnx.preview.training::Momentum com.microsoft::BiasGelu com.microsoft::DequantizeLinear com.microsoft::DynamicQuantizeMatMul com.microsoft::EmbedLayerNormalization com.microsoft::FastGelu com.microsoft::FusedConv com.microsoft::FusedGemm com.microsoft::FusedMatMul com.microsoft::Gelu
-        com.microsoft::MatMulIntegerToFloat com.microsoft::MatMulNBits com.microsoft::QGemm com.microsoft::QLinearAdd com.microsoft::QLinearAveragePool com.microsoft::QLinearConcat com.microsoft::QLinearGlobalAveragePool com.microsoft::QLinearLeakyRelu com.microsoft::QLinearMul com.microsoft::QLinearReduceMean
-        com.microsoft::QLinearSigmoid com.microsoft::QLinearSoftmax com.microsoft::QuantizeLinear com.microsoft::QuickGelu com.microsoft::SimplifiedLayerNormalization com.microsoft::SkipLayerNormalization com.microsoft::SkipSimplifiedLayerNormalization"#]]
+        Sub Sum SwiGLU Swish Tan Tanh TensorScatter TfIdfVectorizer ThresholdedRelu Tile
+        TopK Transpose Trilu Unique Unsqueeze Upsample Where Xor ai.onnx.preview::FlexAttention ai.onnx.preview.training::Adagrad
+        ai.onnx.preview.training::Adam ai.onnx.preview.training::Momentum com.microsoft::BiasGelu com.microsoft::DequantizeLinear com.microsoft::DynamicQuantizeMatMul com.microsoft::EmbedLayerNormalization com.microsoft::FastGelu com.microsoft::FusedConv com.microsoft::FusedGemm com.microsoft::FusedMatMul
+        com.microsoft::Gelu com.microsoft::MatMulIntegerToFloat com.microsoft::MatMulNBits com.microsoft::QGemm com.microsoft::QLinearAdd com.microsoft::QLinearAveragePool com.microsoft::QLinearConcat com.microsoft::QLinearGlobalAveragePool com.microsoft::QLinearLeakyRelu com.microsoft::QLinearMul
+        com.microsoft::QLinearReduceMean com.microsoft::QLinearSigmoid com.microsoft::QLinearSoftmax com.microsoft::QuantizeLinear com.microsoft::QuickGelu com.microsoft::SimplifiedLayerNormalization com.microsoft::SkipLayerNormalization com.microsoft::SkipSimplifiedLayerNormalization"#]]
     .assert_eq(&names.chunks(10).map(|row| row.join(" ")).collect::<Vec<_>>().join("\n"));
 }

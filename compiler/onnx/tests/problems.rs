@@ -331,8 +331,8 @@ fn unknown_domains_and_types_are_named() {
     check(
         &model(vec![relu.clone()], strings, vec![]),
         expect![[r#"
-        input `x`: elements of type string are not supported
-          hint: known are: f32, f64, f16, bf16, i8, i16, i32, i64, u8, u16, u32, u64, bool"#]],
+            input `x`: elements of type string are not supported
+              hint: known are: f32, f64, f16, bf16, i8, i16, i32, i64, u8, u16, u32, u64, bool, i4, u4, i2, u2, f8e4m3fn, f8e4m3fnuz, f8e5m2, f8e5m2fnuz, f4e2m1, f8e8m0"#]],
     );
     let gap = node("Relu", "/act/Relu", &["nowhere"], &["y"], vec![]);
     check(

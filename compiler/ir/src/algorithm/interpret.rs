@@ -221,7 +221,7 @@ fn window(nest: &Window, inputs: &[&Tensor], out: &mut Out) -> Result<()> {
     let (parallel, reduced) = split(&nest.axes, &nest.out);
     let dtype = inputs[nest.x.operand].dtype;
     for place in settings(&extents, &parallel) {
-        let mut result = neutral(nest.combine, wide(dtype));
+        let mut result = cast(&neutral(nest.combine, dtype), wide(dtype));
         for tap in settings(&extents, &reduced) {
             let index = join(&place, &tap);
             let mut x = cast(&read(&nest.x, inputs, &index)?, wide(dtype));
@@ -244,7 +244,7 @@ fn reduce(nest: &Reduce, inputs: &[&Tensor], out: &mut Out) -> Result<()> {
     for group in settings(&extents, &parallel) {
         let mut results: Vec<Tensor> = vec![];
         for stage in &nest.stages {
-            let mut result = neutral(stage.combine, wide(dtype));
+            let mut result = cast(&neutral(stage.combine, dtype), wide(dtype));
             for member in settings(&extents, &reduced) {
                 let x = element(&join(&group, &member))?;
                 let args: Vec<&Tensor> = std::iter::once(&x).chain(&results).collect();

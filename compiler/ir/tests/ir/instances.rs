@@ -63,6 +63,15 @@ impl Rng {
     fn float(&mut self) -> DType {
         self.pick(&[DType::F32, DType::F32, DType::F64, DType::BF16])
     }
+    /// Types that are more than storage.
+    fn computed(&mut self) -> DType {
+        loop {
+            let dtype = self.any();
+            if dtype.bits() >= 8 && !dtype.is_narrow_float() {
+                return dtype;
+            }
+        }
+    }
     fn any(&mut self) -> DType {
         self.pick(DType::ALL)
     }
@@ -105,7 +114,7 @@ pub fn instance(name: &str, rng: &mut Rng) -> (Op, Vec<Tensor>) {
             (op.into(), vec![rng.tensor(dtype, &x)])
         }
         "reduce" => {
-            let (dtype, x) = (rng.any(), rng.shape(0, 4));
+            let (dtype, x) = (rng.computed(), rng.shape(0, 4));
             let axes = (0..x.len() as i64).filter(|_| rng.flag()).collect();
             let op = Reduce { kind: rng.pick(ReduceKind::ALL), axes, keepdims: rng.flag(), epilogue: none() };
             (op.into(), vec![rng.tensor(dtype, &x)])
