@@ -115,7 +115,16 @@ impl Cx {
 
     /// Adds a step. What it reads follows from the arguments: every buffer among them but those in `writes`; a buffer
     /// that is read and written is named in both lists by `also_reads`.
-    pub fn step(&mut self, kernel: Kernel, args: Vec<Arg>, tasks: u32, macs: u64, origin: &[Arc<str>], writes: &[&View], also_reads: &[&View]) {
+    pub fn step(
+        &mut self,
+        kernel: Kernel,
+        args: Vec<Arg>,
+        tasks: u32,
+        macs: u64,
+        origin: &[Arc<str>],
+        writes: &[&View],
+        also_reads: &[&View],
+    ) {
         let buffer = |v: &&View| match v.source {
             Source::Buffer(b) => Some(b),
             Source::Weight(_) => None,

@@ -18,7 +18,8 @@ pub fn lower(graph: &Graph, options: &Options) -> Result<Plan, Vec<LowerError>> 
     let algorithms: HashMap<NodeId, Algorithm> = order.iter().map(|id| (*id, algorithm(graph, graph.node(*id)))).collect();
     let winograd = write::contract::winograd_nodes(graph, &order, &algorithms, options);
     let halos = layout::halos(graph, &order, &algorithms, &winograd);
-    let mut state = State { graph, cx: Cx::new(options.clone()), views: HashMap::new(), last_use: last_uses(graph, &order), halos, winograd };
+    let mut state =
+        State { graph, cx: Cx::new(options.clone()), views: HashMap::new(), last_use: last_uses(graph, &order), halos, winograd };
     for id in &graph.inputs {
         let value = graph.value(*id);
         let view = state.cx.temporary(&value.name, value.ty.dtype, &shape(graph, *id));
@@ -107,7 +108,15 @@ impl State<'_> {
             };
             inputs.push(view);
         }
-        let mut nx = NodeCx { inputs, constants, output: View::dense(Source::Weight(crate::plan::WeightId(usize::MAX)), graph.ty(output).dtype, &shape(graph, output)), outputs: vec![], origin: &node.origin, name: layer_name(node), winograd: self.winograd.contains(&id) };
+        let mut nx = NodeCx {
+            inputs,
+            constants,
+            output: View::dense(Source::Weight(crate::plan::WeightId(usize::MAX)), graph.ty(output).dtype, &shape(graph, output)),
+            outputs: vec![],
+            origin: &node.origin,
+            name: layer_name(node),
+            winograd: self.winograd.contains(&id),
+        };
         if let Algorithm::View = algorithm {
             let input = nx.input(&mut self.cx, 0);
             let mut view = View::dense(input.source, input.dtype, &nx.output.shape);
@@ -156,7 +165,9 @@ impl State<'_> {
     /// True when another live value, or a model input, shares the bytes of this one.
     fn aliased(&self, value: ValueId) -> bool {
         let source = self.views[&value].source;
-        self.views.iter().any(|(other, view)| *other != value && view.source == source && self.last_use.get(other).is_some_and(|at| *at >= self.last_use[&value]))
+        self.views.iter().any(|(other, view)| {
+            *other != value && view.source == source && self.last_use.get(other).is_some_and(|at| *at >= self.last_use[&value])
+        })
     }
 
     fn finish(mut self) -> Result<Plan, LowerError> {

@@ -132,7 +132,9 @@ pub fn load(k: &mut K, dtype: DType, addr: impl Into<E<I32>>, offset: u32, patte
             Lanes::F32(half::from_f16(k, bits))
         }
         DType::BF16 => Lanes::F32(half::from_bf16(halves(k, addr, offset, pattern, n, false))),
-        DType::I8 | DType::I4 | DType::I2 => Lanes::I32(i32x4_extend_low_i16x8_s(i16x8_extend_low_i8x16_s(bytes(k, addr, offset, pattern, n).cast()))),
+        DType::I8 | DType::I4 | DType::I2 => {
+            Lanes::I32(i32x4_extend_low_i16x8_s(i16x8_extend_low_i8x16_s(bytes(k, addr, offset, pattern, n).cast())))
+        }
         DType::U8 | DType::U4 | DType::U2 => Lanes::I32(widened_bytes(k, addr, offset, pattern, n)),
         DType::Bool => Lanes::Mask(i32x4_ne(widened_bytes(k, addr, offset, pattern, n), zero::<I32x4>())),
         DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ | DType::F4E2M1 | DType::F8E8M0 => {

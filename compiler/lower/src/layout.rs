@@ -74,7 +74,9 @@ pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algor
             let value = graph.node(*id).inputs[access.operand];
             let shape = graph.ty(value).const_shape().expect("sizes are bound");
             let Some(need) = margin(access, &shape, &axes(algorithm, winograd.contains(id))) else { continue };
-            let entry = wanted.entry(value).or_insert_with(|| Some(Halo { before: vec![0; shape.len()], after: vec![0; shape.len()], value: need.value }));
+            let entry = wanted
+                .entry(value)
+                .or_insert_with(|| Some(Halo { before: vec![0; shape.len()], after: vec![0; shape.len()], value: need.value }));
             if let Some(halo) = entry
                 && halo.value == need.value
             {
@@ -133,7 +135,8 @@ pub fn in_place(algorithm: &Algorithm, nx: &NodeCx, node: &Node, dies: impl Fn(&
     let position = |i: usize| linear(&nx.inputs[i], &map.operands[i].index, map.axes.len());
     (0..nx.inputs.len()).find(|i| {
         let view = &nx.inputs[*i];
-        let fits = nx.constants[*i].is_none() && view.is_dense() && view.shape == nx.output.shape && view.dtype.bytes() == nx.output.dtype.bytes();
+        let fits =
+            nx.constants[*i].is_none() && view.is_dense() && view.shape == nx.output.shape && view.dtype.bytes() == nx.output.dtype.bytes();
         let alone = (0..nx.inputs.len()).all(|j| j == *i || nx.inputs[j].source != view.source || position(j) == position(*i));
         fits && alone && matches!(view.source, Source::Buffer(_)) && dies(&node.inputs[*i])
     })

@@ -182,7 +182,9 @@ fn apply_step(k: &mut K, step: &Step, dtype: DType, args: &[Option<Lanes>], valu
 
 /// True for functions of one or a few instructions.
 pub fn is_cheap(f: Fn) -> bool {
-    matches!(f, Fn::Cast(_) | Fn::Bits(_) | Fn::Select | Fn::And | Fn::Or | Fn::Xor | Fn::Not) || f.typing() == Typing::Test || float::BASIC.contains(&f)
+    matches!(f, Fn::Cast(_) | Fn::Bits(_) | Fn::Select | Fn::And | Fn::Or | Fn::Xor | Fn::Not)
+        || f.typing() == Typing::Test
+        || float::BASIC.contains(&f)
 }
 
 /// Whether the function exists in kernels for operands of a type.

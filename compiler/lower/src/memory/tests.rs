@@ -78,7 +78,16 @@ impl Builder {
         used.extend(reads.iter().filter(|r| !writes.contains(r)));
         let args: Vec<Arg> = used.iter().map(|b| Arg::Buffer(*b, 0)).collect();
         let kernel = crate::plan::KernelId(args.len());
-        self.plan.steps.push(Step { kernel, args, tasks: 1, sequential: false, origin: vec![], macs: 0, reads: reads.to_vec(), writes: writes.to_vec() });
+        self.plan.steps.push(Step {
+            kernel,
+            args,
+            tasks: 1,
+            sequential: false,
+            origin: vec![],
+            macs: 0,
+            reads: reads.to_vec(),
+            writes: writes.to_vec(),
+        });
     }
 
     fn apply(&mut self, reads: &[BufferId], bytes: u32) -> BufferId {

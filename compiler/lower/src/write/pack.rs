@@ -76,7 +76,12 @@ pub fn at_run_time(cx: &mut Cx, nx: &NodeCx, view: &View, b: &Linear, nest: &Nes
     let columns = match nest.columns_in_b[..] {
         [] => 0,
         [(_, stride)] => stride,
-        _ => return Err(LowerError::Unsupported { layer: nx.name.clone(), what: "a computed operand whose columns span several dimensions".into() }),
+        _ => {
+            return Err(LowerError::Unsupported {
+                layer: nx.name.clone(),
+                what: "a computed operand whose columns span several dimensions".into(),
+            });
+        }
     };
     let batch = batch_axes(nest);
     let total = panels.elements() * batch.iter().map(|(e, _)| e).product::<usize>();

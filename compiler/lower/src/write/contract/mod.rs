@@ -41,7 +41,14 @@ impl Operands {
     /// A product of dense buffers without an epilogue.
     fn plain(a: &View, output: &View) -> Operands {
         let start = Linear { base: 0, strides: vec![] };
-        Operands { a: a.clone(), output: output.clone(), extras: vec![], linears: vec![start.clone(), start], body: Pointwise::identity(), types: vec![DType::F32] }
+        Operands {
+            a: a.clone(),
+            output: output.clone(),
+            extras: vec![],
+            linears: vec![start.clone(), start],
+            body: Pointwise::identity(),
+            types: vec![DType::F32],
+        }
     }
 
     fn of(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Operands {
@@ -103,7 +110,8 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
     }
     let b = linear(b_view, &contract.b.index, contract.axes.len());
     let nest = Nest::new(contract, &operands.linears, &operands.sizes(), &b);
-    let schedule = schedule::choose(nest.outer_rows(), nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed, cx.options.tile);
+    let schedule =
+        schedule::choose(nest.outer_rows(), nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed, cx.options.tile);
     let panels = pack::Panels { columns: nest.columns(), depth: nest.depth(), vectors: schedule.vectors };
     let packed = match &nx.constants[b_operand] {
         Some(tensor) => {
@@ -185,7 +193,11 @@ impl Writer<'_> {
             Some(block) => {
                 let start = k.let_(&format!("{name}_start"), block * per as i32);
                 let end = start + per as i32;
-                let end = if total.is_multiple_of(per) { k.let_(&format!("{name}_end"), end) } else { min(k, &format!("{name}_end"), end, total) };
+                let end = if total.is_multiple_of(per) {
+                    k.let_(&format!("{name}_end"), end)
+                } else {
+                    min(k, &format!("{name}_end"), end, total)
+                };
                 (start.get(), end.get())
             }
         };
@@ -204,7 +216,11 @@ impl Writer<'_> {
                 let q = self.panel_pointers(k, &p, panel);
                 self.rows(k, &q, u0.clone(), u1.clone(), self.schedule.vectors, 4);
             };
-            if full == 1 && column_block.is_none() { body(k, 0.into()) } else { k.for_("panel", p0, p1, 1, |k, panel| body(k, panel.into())) }
+            if full == 1 && column_block.is_none() {
+                body(k, 0.into())
+            } else {
+                k.for_("panel", p0, p1, 1, |k, panel| body(k, panel.into()))
+            }
         }
         if self.panels.tail() > 0 {
             let tail = |k: &mut K| {

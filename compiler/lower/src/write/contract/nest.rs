@@ -198,5 +198,6 @@ pub fn offset(coordinates: &[E<I32>], strides: impl Iterator<Item = i64>, base: 
 
 /// Every position of a loop nest in row-major order, given extents and strides.
 pub fn positions(axes: &[(usize, i64)]) -> Vec<i64> {
-    axes.iter().fold(vec![0], |outer, (extent, stride)| outer.iter().flat_map(|o| (0..*extent as i64).map(move |i| o + i * stride)).collect())
+    axes.iter()
+        .fold(vec![0], |outer, (extent, stride)| outer.iter().flat_map(|o| (0..*extent as i64).map(move |i| o + i * stride)).collect())
 }

@@ -149,11 +149,7 @@ impl Tile<'_> {
                 let element = load_splat32::<F32x4>(pointer, offset + *position as u32);
                 let element = if self.vectors == 1 { element } else { k.let_("a", element).get() };
                 for (sum, column) in row.iter().zip(&columns) {
-                    let next = if fused {
-                        f32x4_relaxed_madd(element.clone(), column, *sum)
-                    } else {
-                        *sum + element.clone() * column
-                    };
+                    let next = if fused { f32x4_relaxed_madd(element.clone(), column, *sum) } else { *sum + element.clone() * column };
                     k.set(*sum, next);
                 }
             }

@@ -57,14 +57,20 @@ fn output_1d(k: &mut K, m: [V<F32x4>; PATCH]) -> [V<F32x4>; TILE] {
     ]
 }
 
+/// Rows from columns.
+pub fn transposed<const ROWS: usize, const COLUMNS: usize>(columns: [[V<F32x4>; ROWS]; COLUMNS]) -> [[V<F32x4>; COLUMNS]; ROWS] {
+    std::array::from_fn(|i| std::array::from_fn(|j| columns[j][i]))
+}
+
 /// `G g`
-pub fn kernel_1d(k: &mut K, g: [V<F32x4>; 3]) -> Vec<V<F32x4>> {
-    let (quarter, sixth, twelfth, twenty_fourth) = (k.constant(0.25), k.constant(1.0 / 6.0), k.constant(1.0 / 12.0), k.constant(1.0 / 24.0));
+pub fn kernel_1d(k: &mut K, g: [V<F32x4>; 3]) -> [V<F32x4>; PATCH] {
+    let (quarter, sixth, twelfth, twenty_fourth) =
+        (k.constant(0.25), k.constant(1.0 / 6.0), k.constant(1.0 / 12.0), k.constant(1.0 / 24.0));
     let outer = k.let_("o", sixth * (g[0] + g[2]));
     let inner = k.let_("i", sixth * g[1]);
     let outer2 = k.let_("o", twenty_fourth * g[0] + sixth * g[2]);
     let inner2 = k.let_("i", twelfth * g[1]);
-    vec![
+    [
         k.let_("u", quarter * g[0]),
         k.let_("u", -(outer + inner)),
         k.let_("u", inner - outer),
@@ -98,19 +104,16 @@ pub fn input(cx: &mut Cx, nx: &NodeCx, strip: &Strip, x: &View, at: &Linear, cha
             for_channels(k, channels, |k, c, lanes| {
                 let source = k.let_("source", x_tile + c.clone());
                 let target = k.let_("target", v_tile + c);
-                let columns: Vec<[V<F32x4>; PATCH]> = (0..PATCH)
-                    .map(|j| {
-                        let d = std::array::from_fn(|i| {
-                            let offset = (i as i64 * row + j as i64 * column) as u32;
-                            let value = if lanes == 4 { load::<F32x4>(source, offset) } else { load_partial(source, offset, lanes) };
-                            k.let_("d", value)
-                        });
-                        input_1d(k, d)
-                    })
-                    .collect();
-                for i in 0..PATCH {
-                    let t = input_1d(k, std::array::from_fn(|j| columns[j][i]));
-                    for (j, v) in t.iter().enumerate() {
+                let columns: [_; PATCH] = std::array::from_fn(|j| {
+                    let d = std::array::from_fn(|i| {
+                        let offset = (i as i64 * row + j as i64 * column) as u32;
+                        let value = if lanes == 4 { load::<F32x4>(source, offset) } else { load_partial(source, offset, lanes) };
+                        k.let_("d", value)
+                    });
+                    input_1d(k, d)
+                });
+                for (i, t) in transposed(columns).into_iter().enumerate() {
+                    for (j, v) in input_1d(k, t).iter().enumerate() {
                         k.store(target, ((i * PATCH + j) * value) as u32, *v);
                     }
                 }
@@ -134,12 +137,22 @@ fn for_tile_rows(k: &mut K, strip: &Strip, per_task: usize, body: impl FnOnce(&m
 
 /// Adds the step that turns `[tile][36][outputs]` into 4x4 outputs per tile, with the epilogue. `limits`: rows and columns
 /// of the output from the strip's first row on.
-pub fn output(cx: &mut Cx, nx: &NodeCx, operands: &Operands, strip: &Strip, limits: (usize, usize), outputs: usize, products: &View, product_bytes: usize) {
+pub fn output(
+    cx: &mut Cx,
+    nx: &NodeCx,
+    operands: &Operands,
+    strip: &Strip,
+    limits: (usize, usize),
+    outputs: usize,
+    products: &View,
+    product_bytes: usize,
+) {
     let value = 4 * outputs.next_multiple_of(4);
     let per_task = rows_per_task(strip, outputs.div_ceil(4));
     // The output and the epilogue's operands: bytes per row, column and channel.
     let views: Vec<&View> = std::iter::once(&operands.output).chain(&operands.extras).collect();
-    let strides: Vec<[i64; 3]> = views.iter().zip(&operands.linears[1..]).map(|(v, l)| [1, 2, 4].map(|axis| l.strides[axis] * v.dtype.bytes() as i64)).collect();
+    let strides: Vec<[i64; 3]> =
+        views.iter().zip(&operands.linears[1..]).map(|(v, l)| [1, 2, 4].map(|axis| l.strides[axis] * v.dtype.bytes() as i64)).collect();
     let mut k = K::new(format!("winograd4_output_f32_c{outputs}"));
     let pm = pointer(&mut k, "products", products);
     let bases: Vec<V<I32>> = views.iter().enumerate().map(|(i, v)| pointer(&mut k, if i == 0 { "out" } else { "extra" }, v)).collect();
@@ -166,14 +179,12 @@ pub fn output(cx: &mut Cx, nx: &NodeCx, operands: &Operands, strip: &Strip, limi
                     .zip(&strides)
                     .map(|(tile, [_, _, channel])| k.in_local("channel_ptr", *tile + mul(c.clone(), *channel)))
                     .collect();
-                let halves: Vec<[V<F32x4>; TILE]> = (0..PATCH)
-                    .map(|j| {
-                        let m = std::array::from_fn(|i| k.let_("m", load::<F32x4>(source, ((i * PATCH + j) * value) as u32)));
-                        output_1d(k, m)
-                    })
-                    .collect();
-                for i in 0..TILE {
-                    let y = output_1d(k, std::array::from_fn(|j| halves[j][i]));
+                let halves: [_; PATCH] = std::array::from_fn(|j| {
+                    let m = std::array::from_fn(|i| k.let_("m", load::<F32x4>(source, ((i * PATCH + j) * value) as u32)));
+                    output_1d(k, m)
+                });
+                for (i, half) in transposed(halves).into_iter().enumerate() {
+                    let y = output_1d(k, half);
                     when(k, rows, i, |k| {
                         for (j, y) in y.iter().enumerate() {
                             when(k, columns, j, |k| finish(k, operands, &pointers, &strides, (i, j), lanes, *y));
@@ -186,7 +197,12 @@ pub fn output(cx: &mut Cx, nx: &NodeCx, operands: &Operands, strip: &Strip, limi
     let axis = |l: &Linear| l.base + strip.image as i64 * l.strides[0] + (strip.first_row * TILE) as i64 * l.strides[1];
     let mut args = vec![products.arg_at(0)];
     args.extend(views.iter().zip(&operands.linears[1..]).map(|(v, l)| v.arg_at(axis(l))));
-    let also: Vec<&View> = operands.extras.iter().filter(|v| v.source == operands.output.source).chain((strip.first_row > 0 || strip.image > 0).then_some(&operands.output)).collect();
+    let also: Vec<&View> = operands
+        .extras
+        .iter()
+        .filter(|v| v.source == operands.output.source)
+        .chain((strip.first_row > 0 || strip.image > 0).then_some(&operands.output))
+        .collect();
     let tasks = strip.rows.div_ceil(per_task) as u32;
     cx.step(k.finish(), args, tasks, 0, nx.origin, &[&operands.output], &also);
 }

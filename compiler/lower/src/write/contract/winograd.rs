@@ -175,10 +175,9 @@ fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, panels: &P
             let target = k.let_("target", to + at);
             let g: Vec<V<F32x4>> = (0..9).map(|i| k.let_("g", load::<F32x4>(source, (i * matrix) as u32))).collect();
             // Columns, then rows.
-            let half: Vec<Vec<V<F32x4>>> = (0..3).map(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]])).collect();
-            for i in 0..PATCH {
-                let row = transform::kernel_1d(k, [half[0][i], half[1][i], half[2][i]]);
-                for (j, value) in row.iter().enumerate() {
+            let half: [_; 3] = std::array::from_fn(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]]));
+            for (i, half) in transform::transposed(half).into_iter().enumerate() {
+                for (j, value) in transform::kernel_1d(k, half).iter().enumerate() {
                     k.store(target, ((i * PATCH + j) * matrix) as u32, *value);
                 }
             }
