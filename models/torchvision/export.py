@@ -62,12 +62,16 @@ def imagenet_mobilenet_v2():
     return model
 
 
-MODELS = {
-    "mobilenet_v2": random_weights("mobilenet_v2"),
-    "resnet18": random_weights("resnet18"),
-    "squeezenet1_1": random_weights("squeezenet1_1"),
-    "mobilenet_v2_imagenet": imagenet_mobilenet_v2,
-}
+ARCHITECTURES = (
+    "mobilenet_v2",
+    "resnet18",
+    "squeezenet1_1",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "shufflenet_v2_x1_0",
+    "resnet50",
+)
+MODELS = {name: random_weights(name) for name in ARCHITECTURES} | {"mobilenet_v2_imagenet": imagenet_mobilenet_v2}
 
 
 def calibrate_batch_norm(model):

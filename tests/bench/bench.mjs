@@ -22,6 +22,7 @@ const HELP = `usage: node tests/bench/bench.mjs --model NAME --golden X.npz [--o
   --rounds N      rounds of ours, onnxruntime-web, roof (5)
   --calls N       calls per round and contender (20)
   --warmup N      calls before the first round (10)
+  --variant NAME  which code of our module: baseline (default) or relaxed
   --profile       time every step of our module, slowest first
   --rtol X        largest allowed error relative to the largest output (1e-4)
   --json FILE     write everything as JSON
@@ -42,6 +43,7 @@ const { values: options } = parseArgs({
     calls: { type: 'string', default: '20' },
     warmup: { type: 'string', default: '10' },
     rtol: { type: 'string', default: '1e-4' },
+    variant: { type: 'string', default: 'baseline' },
     profile: { type: 'boolean', default: false },
     json: { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -70,7 +72,7 @@ async function main() {
     const reports = [];
     for (const model of models) {
       console.error(`${model.name} …`);
-      reports.push(await race({ browser, server, roof }, model, { ...counts, profile: options.profile }));
+      reports.push(await race({ browser, server, roof }, model, { ...counts, profile: options.profile, variant: options.variant }));
     }
     await publish(reports, counts, browser.version());
   } finally {

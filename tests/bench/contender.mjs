@@ -17,13 +17,13 @@ export class Contender {
     return new Contender(name, page, module);
   }
 
-  /** Compiles `url` and runs it once on `feeds`, whose data the page fetches from `feed.url`. */
-  prepare(url, feeds = []) {
-    return this.module.evaluate(async (module, [url, feeds]) => {
+  /** Compiles `url` (ours: the given variant) and runs it once on `feeds`, whose data the page fetches from `feed.url`. */
+  prepare(url, feeds = [], variant = 'baseline') {
+    return this.module.evaluate(async (module, [url, feeds, variant]) => {
       const arrays = { f32: Float32Array, f64: Float64Array, f16: Uint16Array, i8: Int8Array, u8: Uint8Array, i16: Int16Array, u16: Uint16Array, i32: Int32Array, u32: Uint32Array, i64: BigInt64Array, u64: BigUint64Array, bool: Uint8Array };
       const loaded = await Promise.all(feeds.map(async (feed) => ({ ...feed, data: new arrays[feed.dtype](await (await fetch(feed.url)).arrayBuffer()) })));
-      return module.prepare(url, loaded);
-    }, [url, feeds]);
+      return module.prepare(url, loaded, variant);
+    }, [url, feeds, variant]);
   }
 
   round(calls) {

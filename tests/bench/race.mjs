@@ -24,7 +24,7 @@ export async function race({ browser, server, roof }, model, options) {
       server.put(`/${key}/${model.name}`, await readFile(model[key]));
       const racer = await Contender.open(browser, server.origin, name);
       racers.push(racer);
-      const cold = await racer.prepare(`/${key}/${model.name}`, feeds);
+      const cold = await racer.prepare(`/${key}/${model.name}`, feeds, options.variant);
       report[name] = { file: model[key], bytes: (await stat(model[key])).size, ...cold };
     }
     for (const racer of racers) await racer.round(options.warmup);

@@ -4,6 +4,7 @@
 mod case;
 pub mod expected;
 mod outcome;
+mod random;
 pub mod table;
 mod values;
 

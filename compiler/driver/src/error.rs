@@ -26,6 +26,8 @@ pub enum Error {
     Engine(#[from] EngineError),
     #[error("the model cannot be evaluated: {0}")]
     Eval(#[from] ir::eval::EvalError),
+    #[error(transparent)]
+    Oracle(#[from] crate::oracle::OracleError),
     #[error("cannot {action} {}: {source}{}", .path.display(), file_hint(source))]
     File { action: &'static str, path: PathBuf, source: io::Error },
     /// What was given to a command does not fit; a whole message with its hints.

@@ -1,8 +1,9 @@
-//! What a file says about itself: an ONNX model before any work, or a finished module. Data only; tables are the command
-//! line's business.
+//! What a file says about itself: an ONNX model, with everything that would keep it from being exported, or a finished
+//! module. Data only; tables are the command line's business.
 
+use crate::export::{lower, run_passes};
 use crate::report::{Memory, Sizes, StepRow, WeightedKernel};
-use crate::{Error, ModelOptions};
+use crate::{Error, ExportOptions, ModelOptions};
 use abi::manifest::{self, Manifest};
 use ir::algorithm::Algorithm;
 use ir::{Dim, Graph};
@@ -67,10 +68,22 @@ pub fn model(path: &Path, options: &ModelOptions) -> Result<ModelInfo, Error> {
             info.macs = macs(&imported.graph);
             info.free_dims = imported.graph.symbols.keys().map(ToString::to_string).collect();
             info.warnings = imported.warnings;
+            info.problems = unlowered(imported.graph)?;
         }
         Err(errors) => info.problems = errors.problems.iter().map(ToString::to_string).collect(),
     }
     Ok(info)
+}
+
+/// What keeps an imported graph from becoming a plan with the default options. Nothing is known about one with free dimensions.
+fn unlowered(mut graph: Graph) -> Result<Vec<String>, Error> {
+    let config = ExportOptions::default().resolve()?;
+    let plan = run_passes(&mut graph, &config, &mut |_| {}).and_then(|_| lower(&graph, &config));
+    Ok(match plan {
+        Ok(_) | Err(Error::FreeDims { .. }) => vec![],
+        Err(Error::Lower(errors)) => errors.iter().map(ToString::to_string).collect(),
+        Err(error) => vec![error.to_string()],
+    })
 }
 
 /// Multiply-accumulates of contractions and windows with weights, when all sizes are numbers.

@@ -12,8 +12,11 @@ pub mod export;
 pub mod inspect;
 pub mod npz;
 pub mod options;
+pub mod oracle;
 pub mod report;
 pub mod serve;
+#[cfg(feature = "tract")]
+pub mod tract;
 pub mod types;
 pub mod verify;
 mod write;

@@ -1,5 +1,5 @@
-//! NumPy files to tensors and back: `.npy` (one array) and `.npz` (a ZIP archive of them). Elements keep their type;
-//! NumPy has no bf16. The format: `numpy.lib.format` in NumPy's documentation. No bytes make the reader panic.
+//! NumPy files to tensors and back: `.npy` (one array) and `.npz` (a ZIP archive of them). Elements keep their type; those
+//! of types that NumPy lacks travel as unsigned integers of the same width, with the same bits. The format: `numpy.lib.format` in NumPy's documentation. No bytes make the reader panic.
 
 use crate::Error;
 use crate::engine::NamedTensor;
@@ -7,6 +7,10 @@ use crate::error::read_file;
 use ir::{DType, Tensor};
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
+
+/// Marks a key of an `.npz` file as an input; files with goldens hold both.
+pub const INPUT: &str = "input:";
+pub const OUTPUT: &str = "output:";
 
 /// Why bytes are not an array, or not one that a tensor can hold.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,26 @@ const TYPES: &[(&str, DType)] = &[
     ("u8", DType::U64),
     ("b1", DType::Bool),
 ];
+
+/// How NumPy stores elements of a type: as themselves, or their bits as unsigned integers.
+fn stored(dtype: DType) -> (&'static str, DType) {
+    let as_bits = if dtype.bytes() == 1 { DType::U8 } else { DType::U16 };
+    let row = |wanted: DType| TYPES.iter().find(|(_, dtype)| *dtype == wanted).copied();
+    row(dtype).or(row(as_bits)).expect("the table has both")
+}
+
+/// The type as which elements travel: `dtype` itself where NumPy has it.
+pub fn stored_as(dtype: DType) -> DType {
+    stored(dtype).1
+}
+
+/// Gives elements that travelled as bits the type that they have in the model; other tensors stay as they are.
+pub fn restored(tensor: Tensor, dtype: DType) -> Tensor {
+    match tensor.dtype != dtype && tensor.dtype == stored_as(dtype) {
+        true => Tensor::from_bytes(dtype, &tensor.shape, tensor.bytes()).expect("the widths are the same"),
+        false => tensor,
+    }
+}
 
 /// What a file of arrays holds, by its first bytes.
 pub enum Arrays {
@@ -161,8 +185,7 @@ pub fn parse_npz(bytes: &[u8]) -> Result<Vec<NamedTensor>, NpyError> {
 
 /// The bytes of an `.npy` file.
 pub fn npy_bytes(tensor: &Tensor) -> Result<Vec<u8>, NpyError> {
-    let row = TYPES.iter().find(|(_, dtype)| *dtype == tensor.dtype);
-    let (name, dtype) = row.ok_or_else(|| NpyError::Type(tensor.dtype.to_string()))?;
+    let (name, dtype) = stored(tensor.dtype);
     let order = if dtype.bytes() == 1 { '|' } else { '<' };
     let shape: String = tensor.shape.iter().map(|d| format!("{d}, ")).collect();
     let mut header = format!("{{'descr': '{order}{name}', 'fortran_order': False, 'shape': ({}), }}", shape.trim_end());
@@ -208,6 +231,19 @@ mod tests {
                 assert_eq!((&back.name, &back.tensor), (&name, &tensor));
             }
         }
+    }
+
+    #[test]
+    fn types_that_numpy_lacks_travel_as_bits() {
+        for dtype in DType::ALL {
+            let tensor = Tensor::random(*dtype, &[2, 3], 5);
+            let back = parse_npy(&npy_bytes(&tensor).unwrap()).unwrap();
+            assert_eq!(back.dtype, stored_as(*dtype));
+            assert_eq!((back.dtype.bytes(), back.bytes()), (dtype.bytes(), tensor.bytes()));
+            assert_eq!(restored(back, *dtype), tensor);
+        }
+        let signed = Tensor::zeros(DType::I8, &[2]);
+        assert_eq!(restored(signed.clone(), DType::F8E5M2), signed, "only unsigned integers are bits");
     }
 
     fn npy(descr: &str, fortran: &str, shape: &str, elements: &[u8]) -> Vec<u8> {

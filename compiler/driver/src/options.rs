@@ -119,9 +119,10 @@ impl ExportOptions {
         link.options = self.manifest_options();
         link.variants = self.kinds()?;
         link.external_weights = self.external_weights.map(|chunk_mb| link::External { stem: "model".into(), chunk_mb });
-        // Minimal filtering rounds differently, which only O3 allows.
+        // Both round differently, which only O3 allows.
         let lower = lower::Options {
             winograd: self.level == Some(Level::O3),
+            fast_math: self.level == Some(Level::O3),
             winograd_budget: self.memory_budget_mb.map(|mb| u64::from(mb) << 20),
             ..lower::Options::default()
         };

@@ -75,9 +75,9 @@ fn every_unsupported_operator_is_named_with_its_layer() {
         error: 3 problems in the model:
         encoder.layer.0.foo (FooBar): the operator FooBar is not supported
           hint: replace the layer by supported operators, or export with another opset; `inspect` lists what is missing
-        preprocess.decode (ImageDecoder): the operator ImageDecoder is not supported
+        preprocess.decode (ImageDecoder): the operator ImageDecoder is not supported: every host decodes images itself; give the model pixels
           hint: replace the layer by supported operators, or export with another opset; `inspect` lists what is missing
-        tokenizer.normalize (StringNormalizer): the operator StringNormalizer is not supported
+        tokenizer.normalize (StringNormalizer): the operator StringNormalizer is not supported: tensors of strings do not exist in a module; prepare text before the model
           hint: replace the layer by supported operators, or export with another opset; `inspect` lists what is missing
     "#]],
     );

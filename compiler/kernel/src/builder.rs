@@ -22,6 +22,7 @@ pub struct K {
     constants: BTreeMap<Const, LocalId>,
     entry: Vec<Stmt>,
     relaxed_madd: bool,
+    fast_math: bool,
     /// The statement lists being written, innermost last; the first is the body.
     blocks: Vec<Vec<Stmt>>,
 }
@@ -36,6 +37,7 @@ impl K {
             constants: BTreeMap::new(),
             entry: Vec::new(),
             relaxed_madd: false,
+            fast_math: false,
             blocks: vec![Vec::new()],
         };
         k.new_local("task", Ty::I32);
@@ -107,6 +109,15 @@ impl K {
     /// Lets [`K::mul_add`] use relaxed SIMD in the rest of the kernel.
     pub fn use_relaxed_madd(&mut self) {
         self.relaxed_madd = true;
+    }
+
+    /// Lets functions that say so use shorter approximations in the rest of the kernel.
+    pub fn use_fast_math(&mut self) {
+        self.fast_math = true;
+    }
+
+    pub(crate) fn fast_math(&self) -> bool {
+        self.fast_math
     }
 
     /// `a·b + c`, rounded twice, or as the engine likes after [`K::use_relaxed_madd`].

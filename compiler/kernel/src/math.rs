@@ -119,11 +119,38 @@ pub fn log1p(k: &mut K, x: impl Into<E<F32x4>>) -> E<F32x4> {
     bitselect::<F32x4, I32x4>(f32x4_eq(u, one), x, value)
 }
 
-/// 1/(1 + e⁻ˣ), at most 3 ulp of normal results; denormal results may be 0.
+/// 1/(1 + e⁻ˣ), at most 3 ulp of normal results; denormal results are 0. After [`K::use_fast_math`] a shorter exponential
+/// with an error of at most 2⁻²¹·max(1, |x|) of the result, down to 2⁻¹²⁶.
 pub fn sigmoid(k: &mut K, x: impl Into<E<F32x4>>) -> E<F32x4> {
-    let e = exp(k, -x.into());
     let one = k.constant(1.0);
-    one / (e + one)
+    if k.fast_math() {
+        let e = exp2_of_product(k, x, -LOG2_E);
+        return one / (e + one);
+    }
+    // The argument is bounded so that e⁻ˣ is a normal number: one scaling is enough.
+    let x = k.in_local("sigmoid_x", x);
+    let Reduced { n_bits, r } = reduce_exp(k, -x, -87.0, 87.34);
+    let q = exp_tail(k, r);
+    let e = (q + one) * power_of_two(k, n_bits);
+    let is_tiny = f32x4_lt(x, k.constant(-87.336_544));
+    andnot::<F32x4, I32x4>(one / (e + one), is_tiny)
+}
+
+/// 2^(x·factor) for products within ±126 (others as at the bound), relative error 8e-8 plus the product's rounding.
+fn exp2_of_product(k: &mut K, x: impl Into<E<F32x4>>, factor: f32) -> E<F32x4> {
+    const P: [f32; 6] = [1.327_647_1e-3, 9.675_541e-3, 5.550_713e-2, 2.402_212e-1, 6.931_469_4e-1, 1.000_000_1];
+    let (factor, magic) = (k.constant(factor), k.constant(ROUND_MAGIC));
+    let (low, high) = (k.constant(-126.0), k.constant(126.0));
+    let t = k.let_("t", min_nan(max_nan(x.into() * factor, low), high));
+    let shifted = k.let_("exp_n", t + magic);
+    let r = k.let_("exp_r", t - (shifted - magic));
+    let power = horner(k, r, &P);
+    power * power_of_two(k, shifted.cast())
+}
+
+/// 2ⁿ for the n in the low bits, −126 to 127. To be multiplied with, so that NaN stays NaN.
+fn power_of_two(k: &mut K, n_bits: V<I32x4>) -> E<F32x4> {
+    (i32x4_shl(n_bits, 23) + k.constant_i32x4(0x3f80_0000)).cast()
 }
 
 /// tanh x, at most 5 ulp; exactly ±1 from |x| = 9.4 on.

@@ -180,6 +180,22 @@ fn sigmoid_and_softplus() {
 }
 
 #[test]
+fn short_sigmoid() {
+    fn short(k: &mut K, x: V<F32x4>) -> E<F32x4> {
+        k.use_fast_math();
+        sigmoid(k, x)
+    }
+    let error = |x: f32, value: f32, exact: f64| {
+        if exact.is_nan() {
+            return if value.is_nan() { 0.0 } else { f64::INFINITY };
+        }
+        let allowed = 2f64.powi(-21) * f64::from(x.abs()).clamp(1.0, 200.0) * exact + 2.0 * f64::from(f32::MIN_POSITIVE);
+        (f64::from(value) - exact).abs() / allowed
+    };
+    check("short sigmoid", short, |x| 1.0 / (1.0 + (-x).exp()), 1.0, error);
+}
+
+#[test]
 fn tanh_and_erf() {
     check("tanh", tanh, f64::tanh, 5.0, in_ulps);
     check("erf", erf, libm::erf, 8.0, in_ulps);

@@ -19,6 +19,8 @@ pub struct Options {
     pub macs_per_task: u64,
     /// Register tile of every contraction (rows, vectors of four columns) instead of the predicted best: for sweeps.
     pub tile: Option<(usize, usize)>,
+    /// Use shorter approximations of elementary functions.
+    pub fast_math: bool,
     /// Compute 3x3 convolutions by minimal filtering where it pays: faster, with other rounding.
     pub winograd: bool,
     /// Bytes that transformed weights may take; `None`: no limit.
@@ -27,7 +29,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { relaxed: false, macs_per_task: 1 << 20, tile: None, winograd: false, winograd_budget: None }
+        Options { relaxed: false, macs_per_task: 1 << 20, tile: None, fast_math: false, winograd: false, winograd_budget: None }
     }
 }
 
@@ -164,6 +166,18 @@ impl NodeCx<'_> {
             None => self.inputs[i].clone(),
         }
     }
+}
+
+/// A kernel that may use what the options allow.
+pub fn new_kernel(name: impl Into<String>, options: &Options) -> kernel::K {
+    let mut k = kernel::K::new(name);
+    if options.relaxed {
+        k.use_relaxed_madd();
+    }
+    if options.fast_math {
+        k.use_fast_math();
+    }
+    k
 }
 
 /// Adds the parameter that points at `view`: an arena pointer or an absolute one.

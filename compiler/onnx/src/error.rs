@@ -104,8 +104,11 @@ impl Fault {
     }
     /// The sizes of an output depend on data, and the file does not say what they are.
     pub fn undeclared(output: usize) -> Fault {
-        Fault::unsupported(format!("the shape of output {} depends on data computed at run time, and the model does not declare it", output + 1))
-            .hint("bind the input that decides it with `--bind INPUT=VALUE`, or run ONNX's shape inference on the model")
+        Fault::unsupported(format!(
+            "the shape of output {} depends on data computed at run time, and the model does not declare it",
+            output + 1
+        ))
+        .hint("bind the input that decides it with `--bind INPUT=VALUE`, or run ONNX's shape inference on the model")
     }
     /// Whether this is a fault of [`Fault::run_time`].
     pub fn is_run_time(&self) -> bool {

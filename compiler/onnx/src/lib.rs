@@ -23,5 +23,5 @@ pub use census::{Census, Declared, census_file};
 pub use error::{ImportErrors, Kind, Problem};
 pub use import::{Imported, import_bytes, import_file};
 pub use inputs::{Binding, ImportOptions};
-pub use ops::supported_ops;
+pub use ops::{supported_ops, why_absent};
 pub use tensor::tensor_from_proto;

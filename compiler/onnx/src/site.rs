@@ -3,14 +3,14 @@
 
 use crate::attributes::Attributes;
 use crate::error::{Fault, invalid};
+use crate::inputs::input_type;
+use crate::proto::ValueInfoProto;
 use ir::ops::map::Map;
 use ir::ops::reduce::reduce_op::{Reduce, ReduceKind};
 use ir::ops::shuffle::{concat::Concat, expand::Expand, reshape::Reshape, sizes::Sizes, slice::Slice, transpose::Transpose};
 use ir::pointwise::{Fn, Literal, Operand, Pointwise, Step};
 use ir::text::Term;
 use ir::{DType, Dim, Graph, NodeId, Op, Tensor, TensorType, ValueId};
-use crate::inputs::input_type;
-use crate::proto::ValueInfoProto;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;

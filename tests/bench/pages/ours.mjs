@@ -6,13 +6,12 @@ let model;
 let inputs;
 let outputs;
 
-/** Compiles and runs once. `feeds` are `{name, dtype, shape, bytes}`. */
-export async function prepare(url, feeds) {
+/** Compiles and runs once, on one thread. `feeds` are `{name, dtype, shape, data}`. */
+export async function prepare(url, feeds, variant) {
   const bytes = await (await fetch(url)).arrayBuffer();
   const start = performance.now();
   const runtime = await WASMTorch.init({ threads: 1, inline: true });
-  // One thread, and multiplications rounded before additions, as in the other contender.
-  model = await runtime.loadModel(bytes, { variant: 'baseline' });
+  model = await runtime.loadModel(bytes, { variant });
   const compiled = performance.now();
   inputs = Object.fromEntries(feeds.map(({ name, shape, dtype, data }) => [name, createTensor(data, shape, dtype)]));
   const ready = performance.now();

@@ -67,17 +67,8 @@ fn flat(sequence: SequenceProto) -> Vec<TensorProto> {
 /// Why `found` is not what is `expected`, with the rule of the ONNX runner: |found − expected| ≤ atol + rtol |expected|,
 /// NaN and infinities equal themselves, two units in the last place for bf16; integers and booleans must be equal.
 pub fn compare(expected: &[Tensor], found: &[Tensor], rtol: f64, atol: f64) -> Result<(), Reason> {
-    if expected.len() != found.len() {
-        let counts = format!("expected {}, found {}", expected.len(), found.len());
-        return Err(Reason::fail("mismatch", format!("number of outputs: {counts}")));
-    }
+    compare_types(expected, found)?;
     for (i, (e, f)) in expected.iter().zip(found).enumerate() {
-        if e.dtype != f.dtype {
-            return Err(Reason::fail("mismatch", format!("type of output {i}: expected {}, found {}", e.dtype, f.dtype)));
-        }
-        if e.shape != f.shape {
-            return Err(Reason::fail("mismatch", format!("shape of output {i}: expected {:?}, found {:?}", e.shape, f.shape)));
-        }
         let rtol = if e.dtype == DType::BF16 { rtol.max(1.0 / 64.0) } else { rtol };
         let float = e.dtype.is_float();
         let close = |x: f64, y: f64| x == y || (x.is_nan() && y.is_nan()) || (x.is_finite() && (x - y).abs() <= atol + rtol * x.abs());
@@ -89,6 +80,23 @@ pub fn compare(expected: &[Tensor], found: &[Tensor], rtol: f64, atol: f64) -> R
             let at = wrong.first().copied().unwrap_or_default();
             let more = format!("{} of {} elements; element {at}: expected {}, found {}", wrong.len().max(1), e.len(), xs[at], ys[at]);
             return Err(Reason::fail("mismatch", format!("values of output {i}")).because(more));
+        }
+    }
+    Ok(())
+}
+
+/// Why the types and shapes of `found` are not those that are expected.
+pub fn compare_types(expected: &[Tensor], found: &[Tensor]) -> Result<(), Reason> {
+    if expected.len() != found.len() {
+        let counts = format!("expected {}, found {}", expected.len(), found.len());
+        return Err(Reason::fail("mismatch", format!("number of outputs: {counts}")));
+    }
+    for (i, (e, f)) in expected.iter().zip(found).enumerate() {
+        if e.dtype != f.dtype {
+            return Err(Reason::fail("mismatch", format!("type of output {i}: expected {}, found {}", e.dtype, f.dtype)));
+        }
+        if e.shape != f.shape {
+            return Err(Reason::fail("mismatch", format!("shape of output {i}: expected {:?}, found {:?}", e.shape, f.shape)));
         }
     }
     Ok(())

@@ -1,13 +1,10 @@
 //! `--input [NAME=]FILE`: from files to the tensors a module takes. Whether they fit is checked where they are used.
 
-use crate::npz::{self, Arrays};
+use crate::npz::{self, Arrays, INPUT, OUTPUT};
 use crate::{Error, NamedTensor};
 use abi::manifest;
+use ir::{DType, Tensor};
 use std::path::Path;
-
-/// Marks a key of an `.npz` file as an input; files with goldens hold `output:NAME` beside.
-const INPUT: &str = "input:";
-const OUTPUT: &str = "output:";
 
 /// Reads inputs. A file without a name belongs to the only input, or, with several, to the one its name says.
 pub fn read(given: &[String], expected: &[manifest::Tensor]) -> Result<Vec<NamedTensor>, Error> {
@@ -22,6 +19,12 @@ pub fn read(given: &[String], expected: &[manifest::Tensor]) -> Result<Vec<Named
         match npz::read(path)? {
             Arrays::One(tensor) => inputs.push(NamedTensor::new(name_of(name, path, expected)?, tensor)),
             Arrays::Many(arrays) => inputs.extend(chosen(name, path, arrays, expected)?),
+        }
+    }
+    // Elements of types that NumPy lacks come as bits; the manifest says what they are.
+    for input in &mut inputs {
+        if let Some(dtype) = expected.iter().find(|e| e.name == input.name).and_then(|e| DType::from_name(&e.dtype)) {
+            input.tensor = npz::restored(std::mem::replace(&mut input.tensor, Tensor::zeros(dtype, &[0])), dtype);
         }
     }
     Ok(inputs)

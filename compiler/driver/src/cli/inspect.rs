@@ -90,7 +90,10 @@ fn show_model(info: &ModelInfo, console: &mut Console) -> Result<(), Error> {
         console.warning(warning);
     }
     match info.problems.len() {
-        0 => heading(console, "can be exported: every operator is supported"),
+        0 if !info.free_dims.is_empty() => {
+            heading(console, &format!("can be exported when sizes are given: --dim {}=…", info.free_dims.join("=… --dim ")))
+        }
+        0 => heading(console, "can be exported"),
         n => {
             heading(console, &format!("cannot be exported: {}", table::plural(n, "problem")))?;
             info.problems.iter().try_for_each(|p| console.print(&format!("  {}\n", p.replace('\n', "\n  "))))

@@ -28,7 +28,7 @@ pub fn check_inputs(expected: &[manifest::Tensor], given: &[NamedTensor]) -> Res
         };
         let found = described(tensor.dtype, &tensor.shape);
         if tensor.dtype != dtype(port) {
-            let hint = format!("convert it, e.g. array.astype(numpy.{})", numpy_name(dtype(port)));
+            let hint = conversion(dtype(port));
             problem(format!("the input `{name}` has the wrong element type: expected {wanted}, found {found}"), Some(hint));
         } else if tensor.shape != shape(port) {
             problem(
@@ -62,10 +62,11 @@ fn shape_hint(expected: &[usize], found: &[usize]) -> Option<String> {
     (elements(expected) == elements(found)).then(|| format!("the number of elements fits: array.reshape({expected:?})"))
 }
 
-fn numpy_name(dtype: DType) -> &'static str {
-    match dtype {
+/// How to make an array of elements of a type.
+fn conversion(dtype: DType) -> String {
+    let name = match dtype {
         DType::F16 => "float16",
-        DType::BF16 | DType::F32 => "float32",
+        DType::F32 => "float32",
         DType::F64 => "float64",
         DType::I8 => "int8",
         DType::I16 => "int16",
@@ -76,10 +77,10 @@ fn numpy_name(dtype: DType) -> &'static str {
         DType::U32 => "uint32",
         DType::U64 => "uint64",
         DType::Bool => "bool_",
-        // numpy has no such types: their bytes travel as they are.
-        DType::I4 | DType::I2 => "int8",
-        _ => "uint8",
-    }
+        // NumPy has no such types: their bits travel as unsigned integers.
+        other => return format!("give the bits of the {other} numbers as an array of numpy.uint{}", 8 * other.bytes()),
+    };
+    format!("convert it, e.g. array.astype(numpy.{name})")
 }
 
 #[cfg(test)]

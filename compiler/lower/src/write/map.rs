@@ -2,7 +2,7 @@
 //! a row is loaded and computed once per row.
 
 use crate::LowerError;
-use crate::cx::{Cx, NodeCx};
+use crate::cx::{Cx, NodeCx, Options, new_kernel};
 use crate::lanes::{Lanes, Pattern, load, store};
 use crate::pointwise;
 use crate::view::Source;
@@ -36,7 +36,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Map) -> Result<(), LowerError> {
     }
     let body = Body { expression: &nest.body, types: &types, used: &used, output: nx.output.dtype, unroll: unroll(&nest.body) };
     let tasks = Tasks::new(&loop_nest.dims, TASK_BYTES / nx.output.dtype.bytes(), 4 * body.unroll);
-    let kernel = kernel(&loop_nest, tasks, &body);
+    let kernel = kernel(&loop_nest, tasks, &body, &cx.options);
     let overwritten: Vec<_> = overwritten.iter().filter(|v| matches!(v.source, Source::Buffer(_))).collect();
     cx.step(kernel, loop_nest.args(), tasks.count, 0, nx.origin, &[&nx.output], &overwritten);
     Ok(())
@@ -52,8 +52,8 @@ struct Body<'a> {
     unroll: usize,
 }
 
-fn kernel(nest: &Nest, tasks: Tasks, body: &Body) -> kernel::Kernel {
-    let mut k = K::new(name(nest, body));
+fn kernel(nest: &Nest, tasks: Tasks, body: &Body, options: &Options) -> kernel::Kernel {
+    let mut k = new_kernel(name(nest, body), options);
     let pointers: Vec<V<_>> =
         nest.walks.iter().enumerate().map(|(i, w)| w.pointer(&mut k, if i + 1 == nest.walks.len() { "y" } else { "x" })).collect();
     let strides = nest.strides();

@@ -1,6 +1,7 @@
 //! The table of ONNX operators: one row per operator (and per change of meaning), grouped by family. A row is graph text
 //! or a function that builds core operators. No optimisation: passes simplify what rows write plainly.
 
+mod absent;
 pub(crate) mod attention;
 mod bits;
 mod contrib;
@@ -29,6 +30,8 @@ mod signal;
 mod tfidf;
 mod training;
 mod variadic;
+
+pub use absent::why_absent;
 
 use crate::error::{Fault, Kind, invalid, unsupported};
 use crate::site::Site;
@@ -128,10 +131,11 @@ pub(crate) fn find(domain: &str, name: &str, version: i64) -> Option<Expansion> 
 
 /// The fault of an operator without a row.
 pub(crate) fn unknown(domain: &str, name: &str) -> Fault {
+    let why = why_absent(domain, name).map_or(String::new(), |why| format!(": {why}"));
     match domain {
-        "" => Fault::unsupported(format!("the operator {name} is not supported"))
+        "" => Fault::unsupported(format!("the operator {name} is not supported{why}"))
             .hint("replace the layer by supported operators, or export with another opset; `inspect` lists what is missing"),
-        domain => Fault::unsupported(format!("the operator {name} of the domain `{domain}` is not supported"))
+        domain => Fault::unsupported(format!("the operator {name} of the domain `{domain}` is not supported{why}"))
             .hint("export with standard ONNX operators only"),
     }
 }

@@ -14,6 +14,7 @@ use ir::{Dim, Tensor, ValueId};
 pub(super) const ROWS: &[Row] = &[
     one("AveragePool", average_pool),
     one("GlobalAveragePool", global_average_pool),
+    one("GlobalLpPool", global_lp_pool),
     one("GlobalMaxPool", global_max_pool),
     one("LpPool", lp_pool),
     many("MaxPool", super::routine::max_pool),
@@ -106,13 +107,24 @@ fn counts(s: &mut Site, x: ValueId, sum: ValueId, g: &Geometry, include_pads: bo
 fn lp_pool(s: &mut Site) -> Result<ValueId, Fault> {
     let x = s.input(0)?;
     let (g, beyond) = window(s, x)?;
+    lp_norm(s, x, |s, powers| pool(s, PoolKind::Sum, powers, &g, &beyond))
+}
+
+fn global_lp_pool(s: &mut Site) -> Result<ValueId, Fault> {
+    let x = s.input(0)?;
+    let axes = spatial_axes(s, x)?;
+    lp_norm(s, x, |s, powers| s.reduce(ReduceKind::Sum, powers, &axes, true))
+}
+
+/// (Σ |x|^p)^(1/p) with the attribute `p`; `sum` says over what.
+fn lp_norm(s: &mut Site, x: ValueId, sum: impl FnOnce(&mut Site, ValueId) -> Result<ValueId, Fault>) -> Result<ValueId, Fault> {
     let p = s.attributes.int_or("p", 2)?;
     if p < 1 {
         invalid!("there is no norm with p = {p}");
     }
     let sizes = if p == 2 { s.binary(Fn::Mul, x, x)? } else { s.unary(Fn::Abs, x)? };
     let powers = if p > 2 { s.binary(Fn::Pow, sizes, p as f64)? } else { sizes };
-    let sum = pool(s, PoolKind::Sum, powers, &g, &beyond)?;
+    let sum = sum(s, powers)?;
     match p {
         1 => Ok(sum),
         2 => s.unary(Fn::Sqrt, sum),

@@ -3,6 +3,7 @@
 
 use crate::algorithm::{Access, Affine, Algorithm, Combine, Epilogue, Window};
 use crate::dim::Dim;
+use crate::dtype::{Element, lowest};
 use crate::graph::TensorType;
 use crate::ops::contract::conv::{DataLayout, window_size};
 use crate::ops::{Arity, OpDef, OpError};
@@ -86,8 +87,8 @@ impl OpDef for Pool {
                     result = Some(result.map_or(xv[at], |r| T::apply(f, &[r, xv[at]])));
                 }
                 *o = result.unwrap_or_else(|| match self.kind {
-                    PoolKind::Max => crate::dtype::lowest::<T>(),
-                    PoolKind::Sum => crate::dtype::Element::from_i64(0),
+                    PoolKind::Max => lowest::<T>(),
+                    PoolKind::Sum => Element::from_i64(0),
                 });
             }
         });
@@ -110,13 +111,14 @@ impl OpDef for Pool {
         }
         (x[c], out[c]) = (Affine::axis(ch), Affine::axis(ch));
         let (combine, pad) = match self.kind {
-            PoolKind::Max => (Combine::Max, f64::NEG_INFINITY),
-            PoolKind::Sum => (Combine::Sum, 0.0),
+            PoolKind::Max if inputs[0].dtype.is_float() => (Combine::Max, Literal::Float(f64::NEG_INFINITY)),
+            PoolKind::Max => (Combine::Max, for_dtype!(inputs[0].dtype, T => Literal::Int(lowest::<T>().to_i64()))),
+            PoolKind::Sum => (Combine::Sum, Literal::Float(0.0)),
         };
         let padded = self.pads.iter().any(|p| *p != 0);
         Algorithm::Window(Window {
             axes,
-            x: Access { operand: 0, index: x, pad: padded.then_some(Literal::Float(pad)) },
+            x: Access { operand: 0, index: x, pad: padded.then_some(pad) },
             w: None,
             combine,
             epilogue: Epilogue::broadcast(&self.epilogue, inputs, 1, &out),

@@ -12,7 +12,7 @@ pub mod winograd;
 
 use super::pack;
 use crate::LowerError;
-use crate::cx::{Cx, NodeCx, Options, pointer};
+use crate::cx::{Cx, NodeCx, Options, new_kernel, pointer};
 use crate::plan::Arg;
 use crate::schedule::{self, Schedule};
 use crate::view::{Linear, Source, View, linear};
@@ -119,6 +119,8 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
             let id = cx.weight(&nx.name, bytes, nx.origin);
             View::dense(Source::Weight(id), DType::F32, &[0])
         }
+        // Sums of nothing.
+        None if nest.depth() == 0 => View::dense(Source::Weight(cx.weight(&nx.name, vec![], nx.origin)), DType::F32, &[0]),
         None => pack::at_run_time(cx, nx, b_view, &b, &nest, &panels)?,
     };
     product(cx, nx, &nest, &schedule, &panels, &packed, &operands);
@@ -127,7 +129,8 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
 
 /// Adds the step that computes a nest over packed B.
 fn product(cx: &mut Cx, nx: &NodeCx, nest: &Nest, schedule: &Schedule, panels: &pack::Panels, packed: &View, operands: &Operands) {
-    let writer = Writer { nest, schedule, panels, relaxed: cx.options.relaxed, operands };
+    let options = cx.options.clone();
+    let writer = Writer { nest, schedule, panels, options: &options, operands };
     let units = if schedule.flat { schedule.runs.iter().map(|r| r.count).sum() } else { nest.outer_rows() };
     let macs = nest.macs();
     let per_batch = macs / nest.batches() as u64;
@@ -148,7 +151,7 @@ struct Writer<'a> {
     nest: &'a Nest,
     schedule: &'a Schedule,
     panels: &'a pack::Panels,
-    relaxed: bool,
+    options: &'a Options,
     operands: &'a Operands,
 }
 
@@ -162,8 +165,9 @@ struct Pointers {
 impl Writer<'_> {
     fn kernel(&self, units: usize, blocks: &schedule::Blocks, b: &View) -> kernel::Kernel {
         let fused = self.operands.body.steps.last().map_or(String::new(), |s| format!("_{}", s.f.name()));
-        let relaxed = if self.relaxed { "relaxed" } else { "simd" };
-        let mut k = K::new(format!("contract_f32_m{}n{}{fused}_{relaxed}", self.schedule.rows, 4 * self.schedule.vectors));
+        let relaxed = if self.options.relaxed { "relaxed" } else { "simd" };
+        let mut k =
+            new_kernel(format!("contract_f32_m{}n{}{fused}_{relaxed}", self.schedule.rows, 4 * self.schedule.vectors), self.options);
         let k = &mut k;
         let pa = pointer(k, "a", &self.operands.a);
         let pb = pointer(k, "b", b);

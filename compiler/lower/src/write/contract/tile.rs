@@ -135,7 +135,7 @@ impl Tile<'_> {
 
     /// Steps of depth without a loop: A at `positions` (bytes), B from its row number `first` on.
     fn steps(&self, k: &mut K, sums: &Sums, a: &Rows, b: V<I32>, first: usize, positions: &[i64]) {
-        let fused = crate::schedule::fused(self.rows, self.vectors, self.writer.relaxed);
+        let fused = crate::schedule::fused(self.rows, self.vectors, self.writer.options.relaxed);
         for (i, position) in positions.iter().enumerate() {
             let at = (first + i) * self.step_bytes();
             let columns: Vec<E<F32x4>> = (0..self.vectors)

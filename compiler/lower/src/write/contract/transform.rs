@@ -1,7 +1,7 @@
 //! The transforms of F(4x4, 3x3) at the points 0, ±1, ±2, ∞, over four channels at a time.
 
 use super::{Operands, tile};
-use crate::cx::{Cx, NodeCx, pointer};
+use crate::cx::{Cx, NodeCx, new_kernel, pointer};
 use crate::lanes::{self, Lanes};
 use crate::pointwise;
 use crate::view::{Linear, View};
@@ -153,7 +153,7 @@ pub fn output(
     let views: Vec<&View> = std::iter::once(&operands.output).chain(&operands.extras).collect();
     let strides: Vec<[i64; 3]> =
         views.iter().zip(&operands.linears[1..]).map(|(v, l)| [1, 2, 4].map(|axis| l.strides[axis] * v.dtype.bytes() as i64)).collect();
-    let mut k = K::new(format!("winograd4_output_f32_c{outputs}"));
+    let mut k = new_kernel(format!("winograd4_output_f32_c{outputs}"), &cx.options);
     let pm = pointer(&mut k, "products", products);
     let bases: Vec<V<I32>> = views.iter().enumerate().map(|(i, v)| pointer(&mut k, if i == 0 { "out" } else { "extra" }, v)).collect();
     let last_rows = limits.0.min(strip.rows * TILE) - (strip.rows - 1) * TILE;

@@ -8,7 +8,7 @@ mod cell;
 mod pack;
 
 use crate::LowerError;
-use crate::cx::{Cx, NodeCx, pointer};
+use crate::cx::{Cx, NodeCx, new_kernel, pointer};
 use crate::plan::Arg;
 use crate::pointwise;
 use crate::view::{Source, View};
@@ -156,14 +156,12 @@ fn direction(
         .collect();
 
     let state_at = (d * batch * hidden) as i64;
-    let mut k = K::new(format!(
+    let name = format!(
         "recurrent_f32_g{gates}h{hidden}{}_{}",
         if r.backwards[d] { "_backwards" } else { "" },
         if cx.options.relaxed { "relaxed" } else { "simd" }
-    ));
-    if cx.options.relaxed {
-        k.use_relaxed_madd();
-    }
+    );
+    let mut k = new_kernel(name, &cx.options);
     let mut args: Vec<Arg> = vec![];
     let mut take = |k: &mut K, name: &str, view: &View, at: i64| {
         args.push(view.arg_at(view.offset + at));

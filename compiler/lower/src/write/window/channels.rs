@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::loops::{Tasks, for_even_tiles, for_rows, for_taps, split_taps};
 use super::{Cursor, Nest, Place, bytes};
-use crate::cx::{Cx, NodeCx};
+use crate::cx::{Cx, NodeCx, new_kernel};
 use crate::lanes::{self, Lanes, Pattern};
 use crate::plan::Arg;
 use crate::pointwise;
@@ -70,10 +70,8 @@ impl<'a> Channels<'a> {
         let rows: Vec<Axis> = nest.parallel.iter().copied().filter(|a| ![self.channel, self.tiled].contains(a)).collect();
         // A part of a row is two tiles at least.
         let tasks = Tasks::of_parts(nest.product(&rows), nest.tasks_wanted(cx), nest.extents[self.tiled], 2 * self.widest);
-        let mut k = K::new(nest.name(&format!("c{}_w{}", nest.extents[self.channel], nest.extents[self.tiled])));
-        if cx.options.relaxed {
-            k.use_relaxed_madd();
-        }
+        let name = nest.name(&format!("c{}_w{}", nest.extents[self.channel], nest.extents[self.tiled]));
+        let mut k = new_kernel(name, &cx.options);
         let mut args = vec![nest.x.arg(), nest.out.arg()];
         let x = nest.x.param(&mut k, "x");
         let out = nest.out.param(&mut k, "out");

@@ -4,7 +4,7 @@
 use super::loops::{Tasks, for_rows, for_taps, split_taps};
 use super::{Cursor, Nest, Place, bytes, combine_fn};
 use crate::LowerError;
-use crate::cx::{Cx, NodeCx};
+use crate::cx::{Cx, NodeCx, new_kernel};
 use crate::lanes::{self, Lanes, Pattern};
 use crate::pointwise;
 use ir::algorithm::{Axis, Combine};
@@ -36,10 +36,7 @@ pub fn write(cx: &mut Cx, nest: &Nest, nx: &NodeCx) -> Result<(), LowerError> {
     let tasks = Tasks::of_rows(nest.product(&rows), nest.tasks_wanted(cx));
     let width = vector.map_or(1, |a| nest.extents[a]);
 
-    let mut k = K::new(nest.name(&format!("n{width}")));
-    if cx.options.relaxed {
-        k.use_relaxed_madd();
-    }
+    let mut k = new_kernel(nest.name(&format!("n{width}")), &cx.options);
     let places: Vec<Option<&Place>> =
         [Some(&nest.x), w.as_ref(), Some(&nest.out)].into_iter().chain(nest.operands.iter().map(Some)).collect();
     let names = ["x", "w", "out"].into_iter().chain(std::iter::repeat("operand"));
