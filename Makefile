@@ -55,10 +55,11 @@ models:
 	$$(models/tools/torch_venv.sh | tail -n 1) models/torchvision/export.py
 
 ## The race in Chromium beside onnxruntime-web; prints a table and writes target/bench.json.
+## OPTIONS: of the export, e.g. -O3. VARIANT: baseline (default) or relaxed.
 bench: web tests/bench/node_modules browsers models
 	$(CARGO) build --release --package wasm-torch
-	node tests/bench/prepare.mjs target/release/wasm-torch $(CACHE)/models target/race
-	node tests/bench/bench.mjs --config target/race/models.json --json target/bench.json
+	node tests/bench/prepare.mjs target/release/wasm-torch $(CACHE)/models target/race $(OPTIONS)
+	node tests/bench/bench.mjs --config target/race/models.json --variant $(or $(VARIANT),baseline) --rtol 1e-3 --json target/bench.json
 
 clean:
 	rm -rf target web/dist web/node_modules tests/*/node_modules

@@ -76,7 +76,7 @@ impl Model {
         let found = match self.plan(&given)? {
             Some(plan) => {
                 let values = given.iter().map(|tensor| Ok(TValue::from(to_tract(tensor)?))).collect::<Result<_, OracleError>>()?;
-                asking("running it", || plan.run(values))?
+                asking("running it", || plan.run(values))?.into_vec()
             }
             None => self.with_constants(&names, &given)?,
         };
@@ -139,7 +139,7 @@ impl Model {
                 let fact = self.inputs().iter().find(|(n, _)| n == name).map(|(_, node)| self.model.node(*node).outputs[0].fact.clone());
                 let dtype = fact.as_ref().and_then(|f| f.datum_type.concretize()).and_then(dtype);
                 let shape = fact.and_then(|f| f.shape.as_concrete_finite().ok().flatten());
-                let fits = |shape: &[usize]| numbers.len() == 1 || numbers.len() == shape.iter().product();
+                let fits = |shape: &[usize]| numbers.len() == 1 || numbers.len() == shape.iter().product::<usize>();
                 let Some((dtype, shape)) = dtype.zip(shape).filter(|(_, shape)| fits(shape)) else {
                     let sentence = format!("the input `{name}` cannot be bound to {} numbers for tract", numbers.len());
                     return Err(Error::Usage(format!("{sentence}\nhint: give an array: --bind {name}=VALUE.npy")));

@@ -5,7 +5,7 @@ use crate::layout::{self, Halos};
 use crate::plan::{Plan, Port};
 use crate::view::{Source, View};
 use crate::{LowerError, memory, write};
-use ir::{Algorithm, Def, Graph, Node, NodeId, ValueId};
+use ir::{Algorithm, Def, Graph, Node, NodeId, Tensor, ValueId};
 use std::collections::{HashMap, HashSet};
 
 /// Largest arena or weights in bytes.
@@ -117,6 +117,14 @@ impl State<'_> {
             name: layer_name(node),
             winograd: self.winograd.contains(&id),
         };
+        if let Algorithm::Sizes(dims) = algorithm {
+            let numbers: Option<Vec<i64>> = dims.iter().map(ir::Dim::as_const).collect();
+            if let Some(numbers) = numbers {
+                let tensor = Tensor::new(&[numbers.len()], &numbers);
+                self.views.insert(output, self.cx.constant(&nx.name, &tensor, nx.origin));
+                return Ok(());
+            }
+        }
         if let Algorithm::View = algorithm {
             let input = nx.input(&mut self.cx, 0);
             let mut view = View::dense(input.source, input.dtype, &nx.output.shape);

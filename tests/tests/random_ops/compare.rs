@@ -99,7 +99,6 @@ impl Batch {
         }
         let mut graph = Graph::new(name);
         self.0.iter().enumerate().for_each(|(i, instance)| instance.add_to(&mut graph, i));
-        fold_sizes(&mut graph);
         let given = self.0.iter().flat_map(|x| x.inputs.iter().zip(&x.constants).filter(|(_, c)| !**c).map(|(t, _)| t.clone()));
         let inputs: Vec<Tensor> = given.collect();
         let plan = lower::lower(&graph, &lower::Options::default()).unwrap_or_else(|e| panic!("{e:?}\n{graph}"));
@@ -120,14 +119,6 @@ impl Batch {
                 }
             }
         }
-    }
-}
-
-/// `sizes` has no kernel: the pipeline folds it at every level. Other operators are lowered as they are.
-pub fn fold_sizes(graph: &mut Graph) {
-    if graph.order().iter().all(|id| graph.node(*id).op.name() == "sizes") {
-        let options = passes::Options { level: passes::Level::O0, ..passes::Options::default() };
-        passes::run(graph, &options, &mut |_| {}).expect("passes run");
     }
 }
 

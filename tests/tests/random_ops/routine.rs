@@ -119,7 +119,12 @@ fn positions(name: &str, rng: &mut Rng) -> Made {
                 let (low, high) = if *step > 0 { (0, n) } else { (-1, n - 1) };
                 let first = from_end(start).clamp(0, high.max(0));
                 let last = from_end(end).clamp(low, high.max(low));
-                out[*axis] = if *step > 0 { (last - first + step - 1).div_euclid(*step) } else { (first - last - step - 1).div_euclid(-step) }.max(0) as usize;
+                out[*axis] = if *step > 0 {
+                    (last - first + step - 1).div_euclid(*step)
+                } else {
+                    (first - last - step - 1).div_euclid(-step)
+                }
+                .max(0) as usize;
                 starts.push(start);
                 ends.push(end);
             }
@@ -140,7 +145,8 @@ fn positions(name: &str, rng: &mut Rng) -> Made {
             let axes: Vec<usize> = (0..shape.len()).filter(|_| rng.flag()).collect();
             let (keepdims, noop) = (rng.flag(), rng.flag());
             let reduced = |d: usize| axes.contains(&d) || (axes.is_empty() && !noop);
-            let out: Vec<usize> = (0..shape.len()).filter(|d| keepdims || !reduced(*d)).map(|d| if reduced(d) { 1 } else { shape[d] }).collect();
+            let out: Vec<usize> =
+                (0..shape.len()).filter(|d| keepdims || !reduced(*d)).map(|d| if reduced(d) { 1 } else { shape[d] }).collect();
             let named: Vec<i64> = axes.iter().map(|a| counted(rng, *a, shape.len())).collect();
             let kind = rng.pick(&[Reduction::Add, Reduction::Mul, Reduction::Min, Reduction::Max]);
             (ReduceAxes { kind, keepdims, noop, shape: dims(&out) }.into(), vec![x, list(at, &named)])
@@ -266,7 +272,8 @@ fn window(name: &str, rng: &mut Rng) -> Made {
             let dtype = float(rng);
             let x = [rng.range(1, 2) as usize, rng.size(), rng.range(1, 6) as usize, rng.range(1, 6) as usize];
             let r = rng.size();
-            let regions = Tensor::from_fn(dtype, &[r, 5], |i| if i % 5 == 0 { rng.range(0, x[0] as i64 - 1) } else { rng.range(-1, 8) } as f64);
+            let regions =
+                Tensor::from_fn(dtype, &[r, 5], |i| if i % 5 == 0 { rng.range(0, x[0] as i64 - 1) } else { rng.range(-1, 8) } as f64);
             let (size, scale) = (longs(rng, 2, 1, 3), rng.pick(&[1.0, 0.5, 2.0]));
             (MaxRoiPool { size, scale }.into(), vec![rng.tensor(dtype, &x), regions])
         }
@@ -306,7 +313,13 @@ fn sample(name: &str, rng: &mut Rng) -> Made {
             let r = rng.size();
             let regions = Tensor::from_fn(dtype, &[r, 4], |_| rng.range(-4, 20) as f64 / 4.0);
             let batches = ints(rng, &[r], 0, x[0] as i64 - 1);
-            let op = RoiAlign { size: longs(rng, 2, 1, 3), maximum: rng.flag(), samples: rng.range(0, 2), half_pixel: rng.flag(), scale: rng.pick(&[1.0, 0.5]) };
+            let op = RoiAlign {
+                size: longs(rng, 2, 1, 3),
+                maximum: rng.flag(),
+                samples: rng.range(0, 2),
+                half_pixel: rng.flag(),
+                scale: rng.pick(&[1.0, 0.5]),
+            };
             (op.into(), vec![rng.tensor(dtype, &x), regions, batches])
         }
         "deform_conv" => {
@@ -324,7 +337,13 @@ fn sample(name: &str, rng: &mut Rng) -> Made {
             let bias = rng.pick(&[0, w[0]]);
             let mask = rng.pick(&[0, taps]);
             let offset = rng.tensor(dtype, &[x[0], 2 * taps, oh, ow]);
-            let inputs = vec![rng.tensor(dtype, &x), rng.tensor(dtype, &w), offset, rng.tensor(dtype, &[bias]), rng.tensor(dtype, &[x[0], mask, oh, ow])];
+            let inputs = vec![
+                rng.tensor(dtype, &x),
+                rng.tensor(dtype, &w),
+                offset,
+                rng.tensor(dtype, &[bias]),
+                rng.tensor(dtype, &[x[0], mask, oh, ow]),
+            ];
             (DeformConv { groups, offset_groups, strides, pads, dilations }.into(), inputs)
         }
         _ => {
@@ -340,7 +359,9 @@ fn sample(name: &str, rng: &mut Rng) -> Made {
             let fixed = rng.flag();
             let given: Vec<f32> = if fixed { vec![] } else { scales.iter().map(|s| *s as f32).collect() };
             let region: Vec<f32> = if coordinates == Coordinates::Crop {
-                (0..2 * axes.len()).map(|i| if i < axes.len() { rng.range(0, 4) as f32 / 8.0 } else { rng.range(4, 10) as f32 / 8.0 }).collect()
+                (0..2 * axes.len())
+                    .map(|i| if i < axes.len() { rng.range(0, 4) as f32 / 8.0 } else { rng.range(4, 10) as f32 / 8.0 })
+                    .collect()
             } else {
                 vec![]
             };
