@@ -76,6 +76,8 @@ op("average_pool_include_pad", "AveragePool", x=uniform(1, 4, 7, 7), kernel_shap
 op("average_pool_ceil", "AveragePool", opset=19, x=uniform(1, 3, 8, 8), kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
 op("global_average_pool", "GlobalAveragePool", x=uniform(1, 10, 5, 7))
 op("global_max_pool", "GlobalMaxPool", x=uniform(2, 6, 5, 4))
+op("global_lp_pool", "GlobalLpPool", x=uniform(2, 3, 5, 4))
+op("global_lp_pool_p3", "GlobalLpPool", x=uniform(1, 3, 7), p=3)
 
 # Normalisation.
 NORM = dict(scale=constant(uniform(6, low=0.5, high=1.5)), bias=constant(6))

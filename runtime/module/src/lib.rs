@@ -4,8 +4,8 @@
 //! that a few hundred bytes of code are all there is.
 #![no_std]
 
-mod pools;
 mod exports;
+mod pools;
 #[cfg(feature = "threads")]
 mod threads;
 

@@ -45,6 +45,8 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, routine: &Routine) -> Result<(), LowerErr
     let mut addresses = vec![Expr::Local(k.weights("descriptor").local())];
     let mut args = vec![Arg::Weight(descriptor, 0)];
     for (i, view) in views.iter().enumerate() {
+        // Of an empty tensor nothing is read, and nothing may have written it: its address is never used.
+        let view = outputs.first().filter(|_| view.elements() == 0).unwrap_or(view);
         addresses.push(Expr::Local(crate::cx::pointer(&mut k, &format!("t{i}"), view).local()));
         args.push(view.arg_at(0));
     }
