@@ -59,12 +59,18 @@ impl Case {
         npz::read_npz(&self.golden)
     }
 
+    /// A graph of one operator: its module has the baseline's code only, which keeps the browsers' tests short.
+    fn is_operator(&self) -> bool {
+        self.name.starts_with("ops/")
+    }
+
     /// The module at a level; symbolic dimensions take their sizes from the golden's inputs.
     pub fn compile(&self, level: Level) -> Result<Vec<u8>, Error> {
         let arrays = self.arrays()?;
         let options = ExportOptions {
             level: Some(level),
             model: ModelOptions { dims: dims(&self.model, &arrays)?, ..ModelOptions::default() },
+            variants: self.is_operator().then(|| vec!["baseline".into()]),
             ..ExportOptions::default()
         };
         Ok(wasm_torch::compile(&self.model, &options, &mut |_| {})?.linked.wasm)
