@@ -2,7 +2,7 @@
 //! runner that verifies after every pass. It reads no clock and no file, and knows nothing about kernels.
 //!
 //! Levels: `O0` runs nothing; `O1` folding, dead code, sharing; `O2` adds every algebraically exact fusion and the
-//! channels-last layout; `O3` is `O2` for now (it is the level that may add what changes rounding on purpose).
+//! channels-last layout; `O3` has the passes of `O2`: what changes rounding on purpose happens in the lowering.
 
 mod check;
 mod context;

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::{dead, fold, fuse, layout, share};
 use ir::{Graph, OpError};
 
-/// How much is done. `O3` runs what `O2` runs for now.
+/// How much is done. `O3` runs the passes of `O2`; what it adds changes rounding and is the lowering's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Level {
     O0,

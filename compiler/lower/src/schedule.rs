@@ -29,7 +29,7 @@ fn cycles_per_tile(rows: usize, vectors: usize) -> f64 {
 }
 
 /// Register tiles that are considered: rows, vectors of four columns.
-const TILES: &[(usize, usize)] =
+pub const TILES: &[(usize, usize)] =
     &[(12, 1), (8, 1), (6, 1), (4, 1), (5, 2), (4, 2), (3, 2), (2, 2), (3, 3), (2, 3), (2, 4), (1, 4), (1, 2), (1, 1)];
 /// The same with fused multiply-adds, whose longer latency wants more sums in flight.
 const RELAXED_TILES: &[(usize, usize)] =

@@ -160,6 +160,23 @@ fn blocks_do_not_change_bits() {
 
 /// Every tile of the schedule table, full and cut, gives the bits of the chosen one.
 #[test]
+fn every_tile_gives_the_same_bits() {
+    let mut rng = Rng(6);
+    for i in 0..20 {
+        let (graph, inputs) = if i % 2 == 0 { random_matmul(&mut rng) } else { random_conv(&mut rng) };
+        let run = |tile| {
+            let options = lower::Options { tile, ..Default::default() };
+            common::execute_plan(&lower::lower(&graph, &options).unwrap(), &inputs).unwrap()
+        };
+        let chosen = run(None);
+        for tile in lower::schedule::TILES {
+            assert_eq!(run(Some(*tile)), chosen, "tile {tile:?}\n{graph}");
+        }
+    }
+}
+
+/// Fused multiply-adds round once: other bits, the same tolerance.
+#[test]
 fn relaxed_products_stay_close() {
     let mut rng = Rng(4);
     for _ in 0..40 {
