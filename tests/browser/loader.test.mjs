@@ -1,7 +1,7 @@
 // The loader in real Chromium: every variant picked and forced, isolated and not, strict policies, and what may go wrong.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, test as unlimited } from 'node:test';
 
 import { doubleModule, VARIANTS, variantsModule } from '../../web/test/double.mjs';
 import { FOLDERS } from './cases.mjs';
@@ -11,6 +11,8 @@ import { ISOLATED, OPEN, serve, STRICT } from './server.mjs';
 const NAMES = ['baseline', ...Object.keys(VARIANTS)];
 /** The hand-made modules are small: without being asked a page would run them in its own thread. */
 const TWO = { init: { threads: 2, inline: false }, url: '/variants.wasm' };
+/** A test that hangs is named, not the whole file. */
+const test = (name, body) => unlimited(name, { timeout: 60_000 }, body);
 let browser;
 let isolated;
 let open;
