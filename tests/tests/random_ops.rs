@@ -135,10 +135,13 @@ fn table(names: impl Iterator<Item = &'static str>) {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Operators that hold graphs: their own tests cover them.
+const CONTROL: [&str; 2] = ["if", "loop"];
+
 /// Operators that are loop nests or views.
 #[test]
 fn nests() {
-    table(Op::NAMES.iter().copied().filter(|name| routines::find(name).is_none()));
+    table(Op::NAMES.iter().copied().filter(|name| routines::find(name).is_none() && !CONTROL.contains(name)));
 }
 
 /// Operators that are routines.

@@ -3,6 +3,7 @@
 
 use crate::dim::Dim;
 use crate::dtype::DType;
+use crate::ops::control::Subgraph;
 use crate::pointwise::Pointwise;
 
 /// The value of an attribute, as text formats and rules see it.
@@ -15,6 +16,7 @@ pub enum Attr {
     /// An enum's or a dtype's name.
     Name(String),
     Pointwise(Pointwise),
+    Graph(Subgraph),
 }
 
 /// A Rust type that can be an operator's field.

@@ -50,6 +50,10 @@ pub fn bind(graph: &mut Graph, values: &[(&str, i64)]) -> Result<(), BindError> 
     for node in bound.node_ids().collect::<Vec<_>>() {
         let node = bound.node_mut(node);
         node.op = node.op.substitute(&value_of);
+        for graph in node.op.subgraphs_mut() {
+            let known: Vec<(&str, i64)> = values.iter().filter(|(name, _)| graph.symbols.contains_key(*name)).copied().collect();
+            bind(graph.graph_mut(), &known)?;
+        }
     }
     for id in bound.order() {
         let node = bound.node(id);

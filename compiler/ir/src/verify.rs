@@ -10,6 +10,7 @@
 //! 6. Symbols in types, known sizes and attributes are declared, bounds are ordered, and constant sizes are not negative.
 //! 7. Known sizes belong to integer tensors of rank ≤ 1 and are as many as the elements.
 //! 8. Every node has an origin.
+//! 9. The graphs within a node have these properties too.
 //!
 //! Nodes that no output needs are checked too, unless they were removed.
 
@@ -51,6 +52,8 @@ pub enum VerifyError {
     KnownSizes { name: String, sizes: Vec<Dim>, ty: TensorType },
     #[error("{node} has no origin")]
     NoOrigin { node: String },
+    #[error("in a graph within {node}: {source}")]
+    Within { node: String, source: Box<VerifyError> },
 }
 
 /// Checks every property of the module's header; all that are broken.
@@ -178,6 +181,9 @@ fn nodes(graph: &Graph, errors: &mut Vec<VerifyError>) {
             errors.push(VerifyError::NoOrigin { node: name.clone() });
         }
         undeclared(graph, node.op.symbols(), || name.clone(), errors);
+        for within in node.op.subgraphs().into_iter().flat_map(|graph| verify(graph).err().unwrap_or_default()) {
+            errors.push(VerifyError::Within { node: name.clone(), source: Box::new(within) });
+        }
         for (i, output) in node.outputs.iter().enumerate() {
             match graph.get_value(*output) {
                 None => errors.push(VerifyError::NoSuchValue { user: name.clone(), value: *output }),

@@ -27,6 +27,8 @@ pub enum InterpretError {
     NotWritten(usize),
     #[error("`{0}` is a routine, not a nest")]
     Routine(&'static str),
+    #[error("control flow is not a nest")]
+    Control,
     #[error("{0}")]
     Scalar(String),
     #[error("the output has type {stated}, the algorithm gives {found}")]
@@ -48,6 +50,7 @@ pub fn interpret(algorithm: &Algorithm, inputs: &[&Tensor], output: &TensorType)
         Algorithm::Recurrent(nest) => return Ok(cast(&interpret_recurrent(nest, inputs)?[0], output.dtype)),
         // Its code is the meaning's: there is nothing to compare.
         Algorithm::Routine(routine) => return Err(InterpretError::Routine(routine.name)),
+        Algorithm::Control => return Err(InterpretError::Control),
         Algorithm::View => return Ok(inputs[0].clone().reshaped(&out.tensor.shape)),
         Algorithm::Sizes(dims) => {
             for (i, size) in numbers(dims)?.into_iter().enumerate() {

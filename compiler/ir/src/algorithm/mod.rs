@@ -185,6 +185,8 @@ pub enum Algorithm {
     View,
     /// The output's elements are these sizes.
     Sizes(Vec<Dim>),
+    /// Graphs within the operator, under control of its inputs.
+    Control,
 }
 
 impl Epilogue {

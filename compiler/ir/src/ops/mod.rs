@@ -9,6 +9,7 @@ use crate::pointwise::Pointwise;
 use crate::tensor::Tensor;
 
 pub mod contract;
+pub mod control;
 pub mod gather;
 pub mod map;
 pub mod recurrent;
@@ -104,6 +105,8 @@ ops! {
     Gather "gather" gather::gather_op::Gather,
     Recurrent "recurrent" recurrent::recurrent_op::Recurrent,
     Sizes "sizes" shuffle::sizes::Sizes,
+    If "if" control::If,
+    Loop "loop" control::Loop,
     CheckSizes "check_sizes" routine::check::CheckSizes,
     CheckAxes "check_axes" routine::check::CheckAxes,
     DynamicSlice "dynamic_slice" routine::dynamic::DynamicSlice,
@@ -137,7 +140,7 @@ ops! {
 }
 
 impl Op {
-    /// The same operator with the symbols in its sizes replaced by what `value` gives for them.
+    /// The same operator with the symbols in its sizes replaced by what `value` gives for them. Graphs that it holds stay.
     pub fn substitute(&self, value: &dyn Fn(&str) -> Option<Dim>) -> Op {
         let attrs = self.attrs().into_iter().map(|(name, attr)| match attr {
             Attr::Dims(dims) => (name.to_string(), Attr::Dims(dims.iter().map(|d| d.substitute(value)).collect())),
@@ -150,8 +153,10 @@ impl Op {
     pub fn symbols(&self) -> Vec<std::sync::Arc<str>> {
         let mut names = vec![];
         for (_, attr) in self.attrs() {
-            if let Attr::Dims(dims) = attr {
-                names.extend(dims.iter().flat_map(Dim::symbols));
+            match attr {
+                Attr::Dims(dims) => names.extend(dims.iter().flat_map(Dim::symbols)),
+                Attr::Graph(graph) => names.extend(graph.symbols.keys().cloned()),
+                _ => {}
             }
         }
         names

@@ -7,6 +7,7 @@ use crate::dim::{Bound, Dim, DimFn};
 use crate::for_dtype;
 use crate::graph::{Graph, TensorType, ValueId};
 use crate::ops::Op;
+use crate::ops::control::Subgraph;
 use crate::ops::map::Map;
 use crate::pointwise::{Fn, Literal, Operand, Pointwise};
 use crate::tensor::Tensor;
@@ -23,16 +24,23 @@ pub fn parse_graph(text: &str) -> Result<Graph> {
 
 /// [`parse_graph`], with the constants that are printed as `#hash` looked up by their [`Tensor::content_hash`].
 pub fn parse_graph_with(text: &str, constants: &dyn std::ops::Fn(u64) -> Option<Arc<Tensor>>) -> Result<Graph> {
-    let mut cursor = Cursor::new(text)?;
+    graph(&mut Cursor::new(text)?, constants, &Token::End)
+}
+
+/// The statements up to `end`.
+fn graph(cursor: &mut Cursor, constants: Constants, end: &Token) -> Result<Graph> {
     let mut parser = GraphParser { graph: Graph::new(""), values: HashMap::new(), constants };
     if cursor.take_word("graph") {
         parser.graph.name = cursor.quoted("the graph's name in quotes")?;
     }
-    while *cursor.peek() != Token::End {
-        parser.statement(&mut cursor)?;
+    while cursor.peek() != end {
+        parser.statement(cursor)?;
     }
     Ok(parser.graph)
 }
+
+/// Constants by their [`Tensor::content_hash`].
+type Constants<'a> = &'a dyn std::ops::Fn(u64) -> Option<Arc<Tensor>>;
 
 /// Reads an expression such as `{t0 = add(%0, 1.5); mul(t0, sigmoid(t0))}`.
 pub fn parse_pointwise(text: &str) -> Result<Pointwise> {
@@ -59,7 +67,7 @@ fn whole<T>(text: &str, parse: impl std::ops::Fn(&mut Cursor) -> Result<T>) -> R
 struct GraphParser<'a> {
     graph: Graph,
     values: HashMap<String, ValueId>,
-    constants: &'a dyn std::ops::Fn(u64) -> Option<Arc<Tensor>>,
+    constants: Constants<'a>,
 }
 
 /// Left side of a definition.
@@ -163,7 +171,7 @@ impl GraphParser<'_> {
             c.list(')', |c| {
                 let name = c.word("an attribute's name")?;
                 c.expect('=')?;
-                Ok((name, attr(c)?))
+                Ok((name, self.attr(c)?))
             })?
         } else {
             c.expect(')')?;
@@ -194,6 +202,18 @@ impl GraphParser<'_> {
             }
         }
         Ok(outputs)
+    }
+
+    /// An attribute's value, which may be a graph: `{graph "name" …}`.
+    fn attr(&self, c: &mut Cursor) -> Result<Attr> {
+        let is_graph = matches!((c.peek(), c.peek_second()), (Token::Punct('{'), Token::Word(word)) if word == "graph");
+        if !is_graph {
+            return attr(c);
+        }
+        c.expect('{')?;
+        let graph = graph(c, self.constants, &Token::Punct('}'))?;
+        c.expect('}')?;
+        Ok(Attr::Graph(Subgraph::new(graph)))
     }
 
     fn tensor(&self, c: &mut Cursor, ty: &TensorType) -> Result<Arc<Tensor>> {

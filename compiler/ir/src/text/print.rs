@@ -20,6 +20,7 @@ impl Display for Attr {
             Attr::Dims(dims) => write!(f, "[{}]", join(dims, ",")),
             Attr::Name(name) => f.write_str(name),
             Attr::Pointwise(body) => write!(f, "{body}"),
+            Attr::Graph(graph) => write!(f, "{{{}\n}}", graph.to_string().trim_end().replace('\n', "\n  ")),
         }
     }
 }
