@@ -52,7 +52,7 @@ browsers:
 
 ## PyTorch models that are too big to keep here: exported into the cache, with onnxruntime's results. Needs PyTorch.
 models:
-	$$(models/tools/torch_venv.sh | tail -n 1) models/torchvision/export.py
+	python=$$(models/tools/torch_venv.sh | tail -n 1) && for folder in torchvision recurrent transformers; do $$python models/$$folder/export.py || exit 1; done
 
 ## The race in Chromium beside onnxruntime-web; prints a table and writes target/bench.json.
 ## OPTIONS: of the export, e.g. -O3. VARIANT: baseline (default) or relaxed.

@@ -1,4 +1,4 @@
-// Exports every model of a folder for the race, and a 512³ matrix product; writes the race's config.
+// Exports every model of a folder for the race, and matrix products of 512³ and 1024³; writes the race's config.
 //
 // usage: node tests/bench/prepare.mjs WASM_TORCH MODELS FOLDER [EXPORT_OPTION…]
 //   WASM_TORCH   the command-line program          MODELS   folder of NAME.dynamo.onnx with NAME.dynamo.npz
@@ -16,10 +16,11 @@ if (folder === undefined) {
 }
 await mkdir(folder, { recursive: true });
 const matmul = fileURLToPath(new URL('matmul.mjs', import.meta.url));
-execFileSync(process.execPath, [matmul, '512', folder], { stdio: 'inherit' });
+const products = ['512', '1024'];
+for (const size of products) execFileSync(process.execPath, [matmul, size, folder], { stdio: 'inherit' });
 
 const found = (await readdir(models)).filter((file) => file.endsWith('.dynamo.onnx')).sort();
-const sources = [join(folder, 'matmul_512'), ...found.map((file) => join(models, file.slice(0, -'.onnx'.length)))];
+const sources = [...products.map((size) => join(folder, `matmul_${size}`)), ...found.map((file) => join(models, file.slice(0, -'.onnx'.length)))];
 const config = sources.map((source) => {
   const name = source.split('/').at(-1).replace('.dynamo', '');
   const module = resolve(folder, `${name}.wasm`);
