@@ -134,6 +134,7 @@ impl Maker {
             dilations: vec![1; s],
             group: if depthwise { c as i64 } else { 1 },
             data,
+            pad_value: 0,
             epilogue: Pointwise::identity(),
         };
         self.add(op, &[x, w]);

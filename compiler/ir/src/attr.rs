@@ -47,6 +47,22 @@ impl AttrValue for i64 {
         }
     }
 }
+/// A small integer that is usually 0.
+impl AttrValue for i32 {
+    const EXPECTED: &'static str = "an integer of 32 bits";
+    fn to_attr(&self) -> Attr {
+        Attr::Int((*self).into())
+    }
+    fn from_attr(attr: &Attr) -> Option<i32> {
+        match attr {
+            Attr::Int(i) => i32::try_from(*i).ok(),
+            _ => None,
+        }
+    }
+    fn default_value() -> Option<i32> {
+        Some(0)
+    }
+}
 impl AttrValue for f64 {
     const EXPECTED: &'static str = "a number";
     fn to_attr(&self) -> Attr {

@@ -103,8 +103,8 @@ fn random_conv(rng: &mut Rng) -> (Graph, Vec<Tensor>) {
     }
     let constant = rng.chance(85);
     let w = operand(&mut graph, rng, &mut inputs, &w, constant);
-    let op = Conv { strides, pads, dilations, group: group as i64, data, epilogue: Pointwise::identity() };
-    finish(graph, inputs, rng, vec![value, w], |epilogue| ir::Op::Conv(Conv { epilogue, ..op.clone() }))
+    let op = Conv { strides, pads, dilations, group: group as i64, data, pad_value: 0, epilogue: Pointwise::identity() };
+    finish(graph, inputs, rng, vec![value, w], |epilogue| ir::Op::Conv(Conv { pad_value: 0, epilogue, ..op.clone() }))
 }
 
 fn finish(
@@ -202,9 +202,17 @@ fn minimal_filtering() {
             x = graph.add(ir::ops::map::Map::of(Fn::Relu), &[x], &origin(), "relu").unwrap();
         }
         let w = operand(&mut graph, &mut rng, &mut inputs, &[m, c, 3, 3], true);
-        let op =
-            Conv { strides: vec![1, 1], pads, dilations: vec![1, 1], group: 1, data: DataLayout::Nhwc, epilogue: Pointwise::identity() };
-        let (graph, inputs) = finish(graph, inputs, &mut rng, vec![x, w], |epilogue| ir::Op::Conv(Conv { epilogue, ..op.clone() }));
+        let op = Conv {
+            strides: vec![1, 1],
+            pads,
+            dilations: vec![1, 1],
+            group: 1,
+            data: DataLayout::Nhwc,
+            pad_value: 0,
+            epilogue: Pointwise::identity(),
+        };
+        let (graph, inputs) =
+            finish(graph, inputs, &mut rng, vec![x, w], |epilogue| ir::Op::Conv(Conv { pad_value: 0, epilogue, ..op.clone() }));
         let options = lower::Options { winograd: true, ..Default::default() };
         let plan = lower::lower(&graph, &options).unwrap();
         used += usize::from(plan.kernels.iter().any(|k| k.name.starts_with("winograd4")));
@@ -218,11 +226,14 @@ fn minimal_filtering() {
 fn products_of_every_type() {
     let mut rng = Rng(11);
     let types = [DType::I32, DType::I64, DType::U8, DType::I8, DType::U32, DType::F64, DType::F16, DType::BF16];
-    for case in 0..80 {
+    for case in 0..96 {
         let dtype = types[case % types.len()];
         let mut g = Graph::new("products");
         let mut inputs = vec![];
+        // Products of 8-bit integers may mix signs.
+        let is_byte = matches!(dtype, DType::I8 | DType::U8);
         let mut operand = |g: &mut Graph, rng: &mut Rng, shape: &[usize], constant: bool| {
+            let dtype = if is_byte && constant { [DType::I8, DType::U8][rng.range(0, 1)] } else { dtype };
             let tensor = Tensor::random(dtype, shape, rng.next());
             if constant {
                 return g.add_const("c", tensor);
@@ -250,6 +261,7 @@ fn products_of_every_type() {
                 dilations: vec![1, 1],
                 group: group as i64,
                 data: DataLayout::Nchw,
+                pad_value: if is_byte { rng.range(0, 127) as i32 } else { 0 },
                 epilogue: Pointwise::identity(),
             };
             g.add(op, &[x, w], &origin(), "y")

@@ -155,6 +155,7 @@ fn outputs_with_a_margin() {
             dilations: vec![1; spatial],
             group: 1,
             data: DataLayout::Nchw,
+            pad_value: 0,
             epilogue: Pointwise::identity(),
         };
         let y = graph.add(conv, &[x, weights], &["conv".into()], "y").unwrap();

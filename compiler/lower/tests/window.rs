@@ -131,7 +131,7 @@ impl Case {
         let ints = |v: &[usize]| v.iter().map(|n| *n as i64).collect::<Vec<i64>>();
         let (strides, pads, dilations) = (ints(&self.strides), ints(&self.pads), ints(&self.dilations));
         let op: Op = match self.pool {
-            None => Conv { strides, pads, dilations, group: self.channels as i64, data: self.data, epilogue }.into(),
+            None => Conv { strides, pads, dilations, group: self.channels as i64, data: self.data, pad_value: 0, epilogue }.into(),
             Some(kind) => Pool { kind, kernel: ints(&self.kernel), strides, pads, dilations, data: self.data, epilogue }.into(),
         };
         let y = graph.add(op, &inputs, &[], "y").unwrap_or_else(|e| panic!("{self:?}: {e}"));
@@ -218,7 +218,7 @@ fn chains_share_margins() {
             let relu = graph.add(Map::of(Fn::Relu), &[x], &[], "relu").unwrap();
             let conv = |kernel: i64, epilogue: Pointwise| {
                 let (strides, pads, dilations) = (vec![1; 2], vec![kernel / 2; 4], vec![1; 2]);
-                Conv { strides, pads, dilations, group: channels as i64, data, epilogue }
+                Conv { strides, pads, dilations, group: channels as i64, data, pad_value: 0, epilogue }
             };
             let w = [3, 5].map(|k| rng.tensor(F32, &[channels, 1, k, k])).map(|w| graph.add_const("w", w));
             let a = graph.add(conv(3, Pointwise::identity()), &[relu, w[0]], &[], "a").unwrap();

@@ -159,7 +159,8 @@ fn scaled_contraction(s: &mut Scope, a: &[&str]) -> Result<(), String> {
     let value = s.value(a[0])?;
     let heavy = super::produced_by(s.graph, value, |op| matches!(op, Op::Conv(_) | Op::MatMul(_)));
     let holds = heavy.is_some_and(|n| s.graph.constant(n.inputs[1]).is_some() && n.op.def().epilogue().is_some_and(|e| e.is_identity()));
-    s.require(holds, a[0], "is no convolution or matrix product by constant weights")?;
+    let holds = holds && s.dtype(a[0])?.is_float();
+    s.require(holds, a[0], "is no convolution or matrix product of floats by constant weights")?;
     single_use(s, a)
 }
 

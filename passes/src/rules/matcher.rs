@@ -182,8 +182,12 @@ fn close(found: f64, expected: f64) -> bool {
 /// The attribute of an operator, its default included.
 fn attr_of(op: &Op, name: &str) -> Attr {
     let given = op.attrs().into_iter().find(|(n, _)| *n == name).map(|(_, a)| a);
-    // Only flags and epilogues have defaults.
-    given.unwrap_or_else(|| if name == "epilogue" { Attr::Pointwise(Pointwise::identity()) } else { Attr::Bool(false) })
+    // Only flags, padding values and epilogues have defaults.
+    given.unwrap_or_else(|| match name {
+        "epilogue" => Attr::Pointwise(Pointwise::identity()),
+        "pad_value" => Attr::Int(0),
+        _ => Attr::Bool(false),
+    })
 }
 
 fn match_attrs(op: &Op, expected: &[(String, TermAttr)], found: &mut Match) -> Result<(), String> {

@@ -7,6 +7,7 @@ use crate::dim::{Dim, const_dims};
 use crate::dtype::{Class, DType, Element, highest, lowest};
 use crate::for_dtype;
 use crate::graph::TensorType;
+use crate::ops::contract::sum_type;
 use crate::ops::map::scalar::{cast, splat};
 use crate::ops::map::{Arith, eval_pointwise};
 use crate::pointwise::{Fn, Pointwise};
@@ -201,10 +202,15 @@ fn map(nest: &Map, inputs: &[&Tensor], out: &mut Out) -> Result<()> {
     Ok(())
 }
 
+fn sum_of(operands: [&Access; 2], inputs: &[&Tensor]) -> DType {
+    let [a, b] = operands.map(|access| inputs[access.operand].dtype);
+    sum_type(a, b).expect("the operator has checked its operands")
+}
+
 fn contract(nest: &Contract, inputs: &[&Tensor], out: &mut Out) -> Result<()> {
     let extents = numbers(&nest.axes)?;
     let (parallel, reduced) = split(&nest.axes, &nest.out);
-    let dtype = inputs[nest.a.operand].dtype;
+    let dtype = sum_of([&nest.a, &nest.b], inputs);
     for place in settings(&extents, &parallel) {
         let mut sum = neutral(Combine::Sum, wide(dtype));
         for step in settings(&extents, &reduced) {
@@ -222,7 +228,7 @@ fn contract(nest: &Contract, inputs: &[&Tensor], out: &mut Out) -> Result<()> {
 fn window(nest: &Window, inputs: &[&Tensor], out: &mut Out) -> Result<()> {
     let extents = numbers(&nest.axes)?;
     let (parallel, reduced) = split(&nest.axes, &nest.out);
-    let dtype = inputs[nest.x.operand].dtype;
+    let dtype = nest.w.as_ref().map_or(inputs[nest.x.operand].dtype, |w| sum_of([&nest.x, w], inputs));
     for place in settings(&extents, &parallel) {
         let mut result = cast(&neutral(nest.combine, dtype), wide(dtype));
         for tap in settings(&extents, &reduced) {

@@ -60,6 +60,10 @@ impl Rng {
     fn numeric(&mut self) -> DType {
         self.pick(&[DType::F32, DType::F32, DType::F32, DType::F64, DType::F16, DType::I8, DType::I32, DType::I64, DType::U8, DType::U64])
     }
+    /// A type whose products with another one have sums.
+    fn factor(&mut self, dtype: DType) -> DType {
+        if dtype.is_int() && dtype.bits() == 8 { self.pick(&[DType::I8, DType::U8]) } else { dtype }
+    }
     fn float(&mut self) -> DType {
         self.pick(&[DType::F32, DType::F32, DType::F64, DType::BF16])
     }
@@ -90,7 +94,8 @@ pub fn instance(name: &str, rng: &mut Rng) -> (Op, Vec<Tensor>) {
             let (mut a, mut b) = (rng.broadcastable(&lead), rng.broadcastable(&lead));
             a.extend([m, k]);
             b.extend(if transpose_b { [n, k] } else { [k, n] });
-            (MatMul { transpose_b, epilogue: none() }.into(), vec![rng.tensor(dtype, &a), rng.tensor(dtype, &b)])
+            let other = rng.factor(dtype);
+            (MatMul { transpose_b, epilogue: none() }.into(), vec![rng.tensor(dtype, &a), rng.tensor(other, &b)])
         }
         "conv" => {
             let (dtype, s) = (rng.numeric(), rng.range(1, 2) as usize);
@@ -102,8 +107,13 @@ pub fn instance(name: &str, rng: &mut Rng) -> (Op, Vec<Tensor>) {
             w.extend((0..s).map(|_| rng.range(1, 3) as usize));
             let x = image(rng, cg * group as usize, s, data);
             let (strides, dilations, pads) = (rng.longs(s, 1, 3), rng.longs(s, 1, 2), rng.longs(2 * s, -1, 2));
-            let op = Conv { strides, pads, dilations, group, data, epilogue: none() };
-            (op.into(), vec![rng.tensor(dtype, &x), rng.tensor(dtype, &w)])
+            let (other, pad_value) = match dtype {
+                DType::U8 => (rng.factor(dtype), rng.range(0, 255) as i32),
+                DType::I8 => (rng.factor(dtype), rng.range(-128, 127) as i32),
+                _ => (dtype, 0),
+            };
+            let op = Conv { strides, pads, dilations, group, data, pad_value, epilogue: none() };
+            (op.into(), vec![rng.tensor(dtype, &x), rng.tensor(other, &w)])
         }
         "pool" => {
             let (dtype, s) = (rng.numeric(), rng.range(1, 2) as usize);

@@ -7,6 +7,7 @@ use crate::plan::Arg;
 use crate::pointwise;
 use crate::view::{Linear, View, linear};
 use ir::algorithm::{Affine, Axis, Combine, Contract, Window};
+use ir::ops::contract::sum_type;
 use ir::pointwise::Fn;
 use ir::{DType, Pointwise};
 use kernel::{E, I32, K, V};
@@ -50,6 +51,8 @@ struct Nest<'a> {
     x: Place,
     out: Place,
     operands: Vec<Place>,
+    /// Type of the combination: that of the operand, or of sums of products.
+    sum: DType,
     /// Types of the result and the operands: the epilogue's arguments.
     types: Vec<DType>,
 }
@@ -63,8 +66,12 @@ impl<'a> Nest<'a> {
         let x = place(&window.x.index, window.x.operand);
         let operands: Vec<Place> = window.epilogue.operands.iter().map(|a| place(&a.index, a.operand)).collect();
         let out = Place::new(nx.output.clone(), &window.out, &extents);
-        let types: Vec<DType> = std::iter::once(x.view.dtype).chain(operands.iter().map(|o| o.view.dtype)).collect();
-        let nest = Nest { window, extents, parallel, reduced, x, out, operands, types };
+        let sum = match &window.w {
+            Some(w) => sum_type(x.view.dtype, nx.inputs[w.operand].dtype).expect("the operator has checked its operands"),
+            None => x.view.dtype,
+        };
+        let types: Vec<DType> = std::iter::once(sum).chain(operands.iter().map(|o| o.view.dtype)).collect();
+        let nest = Nest { window, extents, parallel, reduced, x, out, operands, sum, types };
         pointwise::supported(nest.epilogue(), &nest.types).map_err(|what| LowerError::Unsupported { layer: nx.name.clone(), what })?;
         Ok(nest)
     }

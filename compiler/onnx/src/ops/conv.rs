@@ -104,6 +104,7 @@ pub(super) fn conv(s: &mut Site) -> Result<ValueId, Fault> {
         dilations: g.dilations,
         group: s.attributes.int_or("group", 1)?.clamp(0, LIMIT),
         data: DataLayout::Nchw,
+        pad_value: 0,
         epilogue: Pointwise::identity(),
     };
     let y = s.add(op, &[x, w])?;
@@ -134,6 +135,7 @@ fn conv_transpose(s: &mut Site) -> Result<ValueId, Fault> {
         dilations,
         group,
         data: DataLayout::Nchw,
+        pad_value: 0,
         epilogue: Pointwise::identity(),
     };
     let y = s.add(op, &[spread, w])?;

@@ -107,8 +107,15 @@ fn causal_conv(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
         None => zeros(s, vec![batch.clone(), channels.clone(), Dim::from(width - 1)], x)?,
     };
     let all = if *width > 1 { s.concat(&[past, x], 2)? } else { x };
-    let op =
-        Conv { strides: vec![1], pads: vec![0, 0], dilations: vec![1], group, data: DataLayout::Nchw, epilogue: Pointwise::identity() };
+    let op = Conv {
+        strides: vec![1],
+        pads: vec![0, 0],
+        dilations: vec![1],
+        group,
+        data: DataLayout::Nchw,
+        pad_value: 0,
+        epilogue: Pointwise::identity(),
+    };
     let mut y = s.add(op, &[all, w])?;
     if let Some(bias) = s.optional(2) {
         let bias = s.per_channel(bias, 3)?;

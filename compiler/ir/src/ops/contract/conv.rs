@@ -1,7 +1,9 @@
 //! `conv(x, w)`: convolution (cross-correlation) over any number of spatial dimensions, with groups.
 
+use super::{sum_type, widened};
 use crate::algorithm::{Access, Affine, Algorithm, Combine, Contract, Epilogue, Window};
 use crate::dim::Dim;
+use crate::dtype::{DType, Element};
 use crate::graph::TensorType;
 use crate::ops::{Arity, OpDef, OpError};
 use crate::pointwise::{Literal, Pointwise};
@@ -37,13 +39,15 @@ impl DataLayout {
 
 attrs! {
     /// `x: [N, C, spatial…]` (or channels last), `w: [M, C/group, kernel…]` in either layout → `[N, M, spatial…]`.
-    /// `pads` holds the begins of all spatial axes, then the ends.
+    /// `pads` holds the begins of all spatial axes, then the ends; what they add to `x` has the value `pad_value`. Two
+    /// 8-bit integers give exact sums of `i32`.
     pub struct Conv {
         pub strides: Vec<i64>,
         pub pads: Vec<i64>,
         pub dilations: Vec<i64>,
         pub group: i64,
         pub data: DataLayout,
+        pub pad_value: i32,
         pub epilogue: Pointwise,
     }
 }
@@ -86,8 +90,11 @@ impl OpDef for Conv {
         if self.strides.iter().chain(&self.dilations).any(|v| *v < 1) || self.group < 1 {
             op_error!("conv needs positive strides, dilations and group");
         }
-        if x.dtype != w.dtype {
-            op_error!("conv needs operands of one type, found {x} and {w}");
+        let Some(dtype) = sum_type(x.dtype, w.dtype) else {
+            op_error!("conv needs operands of one type or two 8-bit integers, found {x} and {w}");
+        };
+        if x.dtype.is_int() && for_dtype!(x.dtype, T => T::from_i64(self.pad_value.into()).to_i64()) != i64::from(self.pad_value) {
+            op_error!("conv cannot pad {x} with {}", self.pad_value);
         }
         let Some(kernel) = w.const_shape() else { op_error!("conv needs weights of known size, found {w}") };
         if kernel[2..].contains(&0) {
@@ -115,7 +122,7 @@ impl OpDef for Conv {
                 op_error!("conv: the kernel of {w} does not fit into {x}");
             }
         }
-        Ok(vec![TensorType { dtype: x.dtype, shape }])
+        Ok(vec![TensorType { dtype, shape }])
     }
 
     fn eval(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
@@ -126,31 +133,34 @@ impl OpDef for Conv {
         let (xs, ws) = (strides(&x.shape), strides(&w.shape));
         let (cg, mg) = (w.shape[1], w.shape[0] / self.group as usize);
         let taps: Vec<Vec<usize>> = indices(&w.shape[2..]).collect();
+        let [x, w] = &widened(x, w);
         let mut out = Tensor::zeros(x.dtype, &shape);
         for_dtype!(x.dtype, T => {
             use crate::ops::map::Arith;
             let (xv, wv) = (x.as_slice::<T>(), w.as_slice::<T>());
             let ov = out.as_mut_slice::<T>();
-            let mut in_range: Vec<(usize, usize)> = vec![];
+            let pad = T::from_i64(self.pad_value.into());
+            // Where each tap reads the first channel of the input, unless it is outside, and of the weights.
+            let mut reads: Vec<(Option<usize>, usize)> = vec![];
             for (o, index) in indices(&shape).enumerate() {
                 let (m, g) = (index[c], index[c] / mg);
-                in_range.clear();
-                'taps: for tap in &taps {
-                    let (mut xo, mut wo) = (index[0] * xs[0], m * ws[0]);
+                reads.clear();
+                for tap in &taps {
+                    let (mut xo, mut wo) = (Some(index[0] * xs[0] + g * cg * xs[c]), m * ws[0]);
                     for i in 0..s {
                         let at = index[first + i] as i64 * self.strides[i] + tap[i] as i64 * self.dilations[i] - self.pads[i];
-                        if at < 0 || at >= x.shape[first + i] as i64 {
-                            continue 'taps;
-                        }
-                        xo += at as usize * xs[first + i];
+                        let inside = (0..x.shape[first + i] as i64).contains(&at);
+                        xo = xo.filter(|_| inside).map(|xo| xo + at as usize * xs[first + i]);
                         wo += tap[i] * ws[2 + i];
                     }
-                    in_range.push((xo + g * cg * xs[c], wo));
+                    if xo.is_some() || self.pad_value != 0 {
+                        reads.push((xo, wo));
+                    }
                 }
                 let mut sum = <T as Arith>::ACC_ZERO;
-                for (xo, wo) in &in_range {
+                for (xo, wo) in &reads {
                     for l in 0..cg {
-                        sum = T::mul_acc(sum, xv[xo + l * xs[c]], wv[wo + l * ws[1]]);
+                        sum = T::mul_acc(sum, xo.map_or(pad, |xo| xv[xo + l * xs[c]]), wv[wo + l * ws[1]]);
                     }
                 }
                 ov[o] = T::from_acc(sum);
@@ -177,7 +187,10 @@ impl OpDef for Conv {
             index
         };
         let position = |i: usize| Affine::axis(1 + i);
-        let zero = Literal::Float(0.0);
+        let pad = match inputs[0].dtype {
+            DType::I8 | DType::U8 => Literal::Int(self.pad_value.into()),
+            _ => Literal::Float(self.pad_value.into()),
+        };
         if cg == 1 && mg == 1 {
             let (ch, k0) = (1 + s, 2 + s);
             axes.push(group.into());
@@ -186,7 +199,7 @@ impl OpDef for Conv {
             let mut weight = vec![Affine::axis(ch), Affine::constant(0i64)];
             weight.extend((0..s).map(|i| Affine::axis(k0 + i)));
             return Algorithm::Window(Window {
-                x: Access::padded(0, image(&|i| self.tap(i, 1 + i, k0 + i), Affine::axis(ch)), zero),
+                x: Access::padded(0, image(&|i| self.tap(i, 1 + i, k0 + i), Affine::axis(ch)), pad),
                 w: Some(Access::new(1, weight)),
                 combine: Combine::Sum,
                 epilogue: Epilogue::broadcast(&self.epilogue, inputs, 2, &out),
@@ -204,7 +217,7 @@ impl OpDef for Conv {
         let mut weight = vec![out_channel, Affine::axis(l)];
         weight.extend((0..s).map(|i| Affine::axis(k0 + i)));
         Algorithm::Contract(Contract {
-            a: Access::padded(0, image(&|i| self.tap(i, 1 + i, k0 + i), Affine::scaled(g, cg as i64, 0i64).plus(l, 1)), zero),
+            a: Access::padded(0, image(&|i| self.tap(i, 1 + i, k0 + i), Affine::scaled(g, cg as i64, 0i64).plus(l, 1)), pad),
             b: Access::new(1, weight),
             epilogue: Epilogue::broadcast(&self.epilogue, inputs, 2, &out),
             axes,

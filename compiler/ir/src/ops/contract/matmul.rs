@@ -1,5 +1,6 @@
 //! `matmul(a, b)`: batched matrix product with numpy broadcasting of the leading dimensions. Both operands have rank ≥ 2.
 
+use super::{sum_type, widened};
 use crate::algorithm::{Access, Affine, Algorithm, Contract, Epilogue};
 use crate::graph::TensorType;
 use crate::ops::map::broadcast_dims;
@@ -9,7 +10,7 @@ use crate::tensor::{Tensor, indices, strides};
 use crate::{attrs, for_dtype, op_error};
 
 attrs! {
-    /// `a: […, m, k]`, `b: […, k, n]` → `[…, m, n]`. With `transpose_b`, `b: […, n, k]`.
+    /// `a: […, m, k]`, `b: […, k, n]` → `[…, m, n]`. With `transpose_b`, `b: […, n, k]`. Two 8-bit integers give `i32`.
     pub struct MatMul {
         pub transpose_b: bool,
         pub epilogue: Pointwise,
@@ -32,9 +33,9 @@ impl OpDef for MatMul {
         if a.rank() < 2 || b.rank() < 2 {
             op_error!("matmul needs operands of rank 2 or more, found {a} and {b}");
         }
-        if a.dtype != b.dtype {
-            op_error!("matmul needs operands of one type, found {a} and {b}");
-        }
+        let Some(dtype) = sum_type(a.dtype, b.dtype) else {
+            op_error!("matmul needs operands of one type or two 8-bit integers, found {a} and {b}");
+        };
         let (ra, rb) = (a.rank(), b.rank());
         let (bk, bn) = if self.transpose_b { (rb - 1, rb - 2) } else { (rb - 2, rb - 1) };
         if a.shape[ra - 1] != b.shape[bk] {
@@ -42,13 +43,14 @@ impl OpDef for MatMul {
         }
         let mut shape = broadcast_dims(&[&a.shape[..ra - 2], &b.shape[..rb - 2]])?;
         shape.extend([a.shape[ra - 2].clone(), b.shape[bn].clone()]);
-        Ok(vec![TensorType { dtype: a.dtype, shape }])
+        Ok(vec![TensorType { dtype, shape }])
     }
 
     fn eval(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
         let (a, b) = (inputs[0], inputs[1]);
         let types = [TensorType::of(a), TensorType::of(b)];
         let shape = self.infer(&[&types[0], &types[1]])?[0].const_shape().expect("constant inputs");
+        let [a, b] = &widened(a, b);
         let (ra, rb, r) = (a.rank(), b.rank(), shape.len());
         let (m, k, n) = (shape[r - 2], a.shape[ra - 1], shape[r - 1]);
         let mut out = Tensor::zeros(a.dtype, &shape);

@@ -20,7 +20,7 @@ const TILE: usize = 4 * LANES;
 const UNROLLED: usize = 9;
 
 pub fn write(cx: &mut Cx, nest: &Nest, nx: &NodeCx) -> Result<(), LowerError> {
-    let dtype = nest.x.view.dtype;
+    let dtype = nest.sum;
     let function = Pointwise::of(combine_fn(nest.window.combine));
     let unsupported = |what: String| LowerError::Unsupported { layer: nx.name.clone(), what };
     pointwise::supported(&function, &[dtype, dtype]).map_err(unsupported)?;
