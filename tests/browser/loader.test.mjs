@@ -27,7 +27,7 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await Promise.all([isolated, open, strict].map((server) => server?.close()));
-});
+}, { timeout: 30_000 });
 
 /** A page that has the loader as `window.wasmTorch`; closed when the test ends. */
 async function openPlain(t, server, options) {
@@ -258,36 +258,59 @@ test('two models at once, and instances that share weights', async (t) => {
   assert.equal(found.weights, 64);
 });
 
-test('a worker that throws, and one that is ended from outside: errors, not hangs', async (t) => {
-  const page = await openPlain(t, isolated);
-  const start = () => page.evaluate(async () => {
-    const { WASMTorch, createTensor } = window.wasmTorch;
-    const Real = window.Worker;
-    window.Worker = class extends Real {
-      constructor(...args) {
-        super(...args);
-        window.started = this;
-      }
-    };
-    window.model = await (await WASMTorch.init({ threads: 1, inline: false })).loadModel('/variants.wasm');
-    window.call = () => window.model.forward(createTensor([[1, 2, 3], [4, 5, 6]])).then(() => 'done', ({ code, message }) => `${code}: ${message}`);
-    window.Worker = Real;
-    return window.call();
-  });
-  assert.equal(await start(), 'done');
-  const worker = page.workers().at(-1);
-  await worker.evaluate(() => void setTimeout(() => { throw new Error('boom'); }));
-  await page.waitForTimeout(100);
-  assert.match(await page.evaluate(() => window.call()), /^worker-failed: The worker failed: .*boom/);
+/** Puts the workers that a page starts into `window.workers`; with `script` they run that instead. */
+const watchWorkers = (page, script) => page.evaluate((script) => {
+  const Real = window.Worker;
+  window.workers = [];
+  window.Worker = class extends Real {
+    constructor(url, options) {
+      super(script ?? url, options);
+      window.workers.push(this);
+    }
+  };
+}, script);
 
-  assert.equal(await start(), 'done');
-  const died = await page.evaluate(async () => {
-    // Nothing tells a page that its worker was terminated; the lock does.
-    window.started.terminate();
-    return window.call();
+test('a worker that throws, and one that is ended from outside: errors, not hangs', async (t) => {
+  isolated.put('/forever.wasm', variantsModule({ run: 'forever' }));
+  for (const [how, script, expected] of [['boom', '/browser/pages/boom.mjs', /^worker-failed: The worker failed: .*boom/], ['terminate', '/browser/pages/slow-lock.mjs', /^worker-failed: The worker died/]]) {
+    for (const url of ['/variants.wasm', '/forever.wasm']) {
+      const page = await openPlain(t, isolated);
+      await watchWorkers(page, script);
+      const found = await page.evaluate(async ([how, url]) => {
+        const { WASMTorch, createTensor } = window.wasmTorch;
+        const outcome = (promise) => promise.then(() => 'done', ({ code, message }) => `${code}: ${message}`);
+        const model = await (await WASMTorch.init({ threads: 1, inline: false })).loadModel(url, { variant: 'baseline' });
+        const end = () => (how === 'boom' ? workers[0].postMessage('boom') : workers[0].terminate());
+        // A worker inside of a call that has no end cannot throw.
+        if (how === 'boom' && url === '/forever.wasm') end();
+        const calls = [0, 1].map(() => outcome(model.forward(createTensor([[1, 2, 3], [4, 5, 6]]))));
+        end();
+        const first = await Promise.all(calls);
+        const late = await outcome(model.forward(createTensor([[1, 2, 3], [4, 5, 6]])));
+        const shared = await outcome(model.share());
+        await model.dispose();
+        return [...first, late, shared];
+      }, [how, url]);
+      // What the worker answered before its end counts.
+      for (const text of found) if (text !== 'done' || url === '/forever.wasm') assert.match(text, expected, `${how} ${url}`);
+      assert.match(found[2], expected);
+    }
+  }
+});
+
+test('a worker that dies while it loads: an error, not a hang', async (t) => {
+  isolated.on('/endless.wasm', (request, response, headers) => {
+    response.writeHead(200, headers);
+    response.write(Buffer.from(variantsModule().subarray(0, 500)));
   });
-  assert.match(died, /^worker-failed: The worker died/);
-  await page.evaluate(() => window.model.dispose());
+  const page = await openPlain(t, isolated);
+  await watchWorkers(page);
+  const found = await page.evaluate(async () => {
+    const runtime = await window.wasmTorch.WASMTorch.init({ threads: 1, inline: false });
+    const outcome = (onProgress) => runtime.loadModel('/endless.wasm', { onProgress }).then(() => 'done', ({ code }) => code);
+    return outcome(() => window.workers[0].terminate());
+  });
+  assert.equal(found, 'worker-failed');
 });
 
 test('a module that stops, stops one call and says where', async (t) => {

@@ -29,9 +29,8 @@ export interface Loaded {
 
 /** What the worker says. */
 export type Reply =
-  | { readonly kind: 'alive' }
-  /** The worker holds this lock as long as it lives. */
-  | { readonly kind: 'guard'; readonly lock: string }
+  /** First, once. The worker holds this lock as long as it lives. */
+  | { readonly kind: 'alive'; readonly lock: string | undefined }
   | { readonly kind: 'progress'; readonly progress: Progress }
   | { readonly kind: 'done'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly id: number; readonly error: PlainError };
@@ -97,13 +96,12 @@ export class Connection {
   }
 
   #receive(reply: Reply, alive: () => void): void {
-    if (reply.kind === 'alive') return alive();
-    if (reply.kind === 'progress') return this.onProgress?.(reply.progress);
-    if (reply.kind === 'guard') {
+    if (reply.kind === 'alive') {
       // Granted when the worker is gone, however it went.
-      void navigator.locks.request(reply.lock, () => this.#failure ?? this.fail('The worker died.')).catch(() => {});
-      return;
+      if (reply.lock !== undefined) void navigator.locks.request(reply.lock, () => this.#failure ?? this.fail('The worker died.')).catch(() => {});
+      return alive();
     }
+    if (reply.kind === 'progress') return this.onProgress?.(reply.progress);
     const pending = this.#pending.get(reply.id);
     this.#pending.delete(reply.id);
     if (reply.kind === 'done') pending?.resolve(reply.value as never);

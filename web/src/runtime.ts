@@ -1,5 +1,6 @@
 // The entry: WASMTorch.init() and the runtime that loads models and makes tensors. It holds no model state but a list.
 
+import { unlessAborted } from './abort.js';
 import { Ahead } from './ahead.js';
 import type { TypedArray } from './dtype.js';
 import { type Backend, Engine, type Settings } from './engine.js';
@@ -125,7 +126,7 @@ export class Runtime {
     options.signal?.throwIfAborted();
     const inline = options.inline ?? this.#inline;
     if (isModule(given)) {
-      const connection = inline === true ? undefined : await this.#connect();
+      const connection = inline === true ? undefined : await this.#connect(options.signal);
       return connection === undefined ? Engine.load(given, this.#platform, settings, options) : Remote.load(connection, given, settings, options);
     }
     return withOpened(given as ByteSource, this.#platform.open, options, async (opened) => {
@@ -137,7 +138,7 @@ export class Runtime {
         const threads = options.threads ?? (options.variant?.includes('threads') ? undefined : 1);
         return Engine.load(ahead, this.#platform, this.#settingsFor(threads), options);
       }
-      const connection = await this.#connect();
+      const connection = await this.#connect(options.signal);
       return connection === undefined ? Engine.load(ahead, this.#platform, settings, options) : Remote.load(connection, ahead, settings, options);
     });
   }
@@ -152,14 +153,17 @@ export class Runtime {
   }
 
   /** A new worker; none where its script cannot run, because of the page's policy or its origin, which is no reason to fail. */
-  async #connect(): Promise<Connection | undefined> {
+  async #connect(signal: AbortSignal | undefined): Promise<Connection | undefined> {
+    let connection: Connection | undefined;
     try {
       const { startWorker } = this.#platform;
       if (startWorker === undefined || typeof Worker === 'undefined') throw new Error('there are no workers here');
-      const connection = new Connection(startWorker());
-      await connection.alive;
+      connection = new Connection(startWorker());
+      await unlessAborted(connection.alive, signal);
       return connection;
     } catch (error) {
+      connection?.end(error);
+      signal?.throwIfAborted();
       const worker = `models run in this thread: ${messageOf(error)}`;
       this.#why = { worker };
       this.#log('warn', worker);

@@ -1,5 +1,6 @@
 // From any source to pieces of bytes as they arrive. It does not look into them.
 
+import { unlessAborted } from './abort.js';
 import { type CacheOption, type CachedResponse, openCached } from './cache.js';
 import { messageOf, WasmTorchError } from './errors.js';
 import type { NextChunk } from './stream.js';
@@ -104,8 +105,7 @@ function streamed({ response, fromCache, settle }: CachedResponse, url: string, 
   let received = 0;
   const next = async () => {
     try {
-      signal?.throwIfAborted();
-      const { value } = (await reader?.read()) ?? {};
+      const value = reader && (await unlessAborted(reader.read(), signal)).value;
       if (value !== undefined) received += value.length;
       else if (total !== undefined && received < total) throw new Error(`found ${received} of ${total} bytes`);
       return value;

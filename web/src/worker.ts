@@ -63,9 +63,13 @@ onmessage = async ({ data }: MessageEvent<Request & { id: number }>) => {
   }
 };
 
-say({ kind: 'alive' });
+// A page is not told when its worker is terminated, but it gets the lock that the worker held. So the worker says that it is
+// there once it has the lock; where there are no locks it has none.
 const lock = `wasm-torch-${Date.now()}-${Math.random()}`;
-void navigator.locks?.request(lock, () => {
-  say({ kind: 'guard', lock });
+const alive = (held?: string) => say({ kind: 'alive', lock: held });
+const hold = () => {
+  alive(lock);
   return new Promise(() => {});
-}).catch(() => {});
+};
+if (navigator.locks === undefined) alive();
+else navigator.locks.request(lock, hold).catch(() => alive());
