@@ -1,39 +1,49 @@
-// Builds dist/: types by tsc, ES modules by esbuild; and the copy of the loader that `wasm-torch serve` has inside.
+// Builds dist/: types by tsc, ES modules by esbuild and terser; and the copy of the loader that `wasm-torch serve` has inside.
 //
-// core.js is what the entries share, so that a page and its workers load it once.
+// index.js is the whole loader, so that a page and its workers load it once; the other files only start it.
 
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
 
 import { build } from 'esbuild';
+import { minify } from 'terser';
 
 const here = (path) => new URL(path, import.meta.url).pathname;
-const common = {
-  bundle: true,
-  format: 'esm',
-  target: 'es2022',
-  minify: true,
-  sourcemap: true,
-  // The sources are in the package.
-  sourcesContent: false,
-  outdir: here('dist'),
-  logLevel: 'warning',
-  legalComments: 'none',
-};
 
 const tsc = (...options) => execFileSync(process.execPath, [here('node_modules/typescript/bin/tsc'), '-p', here('tsconfig.json'), ...options], { stdio: 'inherit' });
 // What does not type-check leaves the last good build alone.
 tsc('--noEmit', '--emitDeclarationOnly', 'false', '--declaration', 'false', '--declarationMap', 'false');
 await rm(here('dist'), { recursive: true, force: true });
 tsc();
-await build({ ...common, entryPoints: ['core', 'thread', 'thread-node'].map((name) => here(`src/${name}.ts`)), external: ['node:*'] });
-await build({ ...common, entryPoints: ['index', 'node', 'worker'].map((name) => here(`src/${name}.ts`)), external: ['node:*', './core.js'] });
+
+for (const name of ['index', 'worker', 'thread', 'node', 'thread-node']) {
+  const { outputFiles } = await build({
+    entryPoints: [here(`src/${name}.ts`)],
+    outfile: here(`dist/${name}.js`),
+    bundle: true,
+    format: 'esm',
+    target: 'es2022',
+    sourcemap: true,
+    // The sources are in the package.
+    sourcesContent: false,
+    external: name === 'index' ? [] : ['node:*', './index.js'],
+    logLevel: 'warning',
+    legalComments: 'none',
+    write: false,
+  });
+  const [map, code] = outputFiles.sort((a, b) => b.path.length - a.path.length).map(({ text }) => text);
+  const small = await minify(code.replace(/\n\/\/# sourceMappingURL=.*/, ''), {
+    module: true,
+    ecma: 2020,
+    compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, pure_getters: true, keep_fargs: false },
+    sourceMap: { content: map, filename: `${name}.js`, url: `${name}.js.map` },
+  });
+  await writeFile(here(`dist/${name}.js`), small.code);
+  await writeFile(here(`dist/${name}.js.map`), small.map);
+}
 
 await mkdir(here('serve/loader'), { recursive: true });
-await build({
-  ...common,
-  sourcemap: false,
-  outdir: here('serve/loader'),
-  entryPoints: ['core', 'thread'].map((name) => here(`src/${name}.ts`)),
-});
-await build({ ...common, sourcemap: false, outdir: here('serve/loader'), entryPoints: ['index', 'worker'].map((name) => here(`src/${name}.ts`)), external: ['./core.js'] });
+for (const name of ['index', 'worker', 'thread']) {
+  const code = await readFile(here(`dist/${name}.js`), 'utf8');
+  await writeFile(here(`serve/loader/${name}.js`), code.replace(/\n\/\/# sourceMappingURL=.*/, ''));
+}

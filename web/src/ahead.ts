@@ -1,86 +1,52 @@
 // Reads a file ahead of whoever takes it, so that it arrives while a worker starts, and looks at its manifest. It drops nothing.
 
-import { type Manifest, readManifest } from './manifest.js';
+import { type Manifest, manifestIn } from './manifest.js';
 import type { Opened } from './source.js';
 import { concatenate } from './stream.js';
 
 /** Bytes that are held at most, give or take a piece. */
 const LIMIT = 16 << 20;
 
-export class Ahead implements Opened {
-  readonly owned: boolean;
-  readonly url: string | undefined;
-  readonly total: number | undefined;
-  readonly fromCache: boolean;
-  readonly settle: (good: boolean) => Promise<void>;
-  readonly #opened: Opened;
-  readonly #held: Uint8Array[] = [];
-  #bytes = 0;
-  #reading = false;
-  #ended = false;
-  #failure: { readonly error: unknown } | undefined;
-  #wake = () => {};
-
-  constructor(opened: Opened) {
-    ({ owned: this.owned, url: this.url, total: this.total, fromCache: this.fromCache, settle: this.settle } = opened);
-    this.#opened = opened;
-    void this.#read();
-  }
-
-  readonly next = async (): Promise<Uint8Array | undefined> => {
-    while (this.#held.length === 0 && !this.#ended) await this.#more();
-    const piece = this.#held.shift();
-    this.#bytes -= piece?.length ?? 0;
-    if (piece === undefined && this.#failure !== undefined) throw this.#failure.error;
-    void this.#read();
-    return piece;
+/** The same file, and its manifest if it begins with one as it should. */
+export function readAhead(opened: Opened): Opened & { manifest(): Promise<Manifest | undefined> } {
+  const held: Uint8Array[] = [];
+  let bytes = 0;
+  /** The piece that is on its way, or the end; undefined when none is asked for. True when it came. */
+  let coming: Promise<boolean> | undefined;
+  const more = () => {
+    if (coming === undefined) {
+      coming = opened.next().then((piece) => {
+        if (piece === undefined) return false;
+        bytes += held.push(piece) && piece.length;
+        coming = undefined;
+        if (bytes < LIMIT) void more();
+        return true;
+      });
+      // Whoever takes the pieces learns of a failure.
+      coming.catch(() => {});
+    }
+    return coming;
   };
-
-  /** The manifest, if the file begins with one as it should. */
-  async manifest(): Promise<Manifest | undefined> {
-    for (;;) {
-      const beginning = concatenate(this.#held);
-      if (beginning.length >= firstSectionEnd(beginning)) {
-        try {
-          return readManifest(beginning);
-        } catch {
-          // Whoever loads the file words it better.
-          return undefined;
-        }
-      }
-      if (this.#ended) return undefined;
-      await this.#more();
-    }
-  }
-
-  #more(): Promise<void> {
-    return new Promise((resolve) => (this.#wake = resolve));
-  }
-
-  async #read(): Promise<void> {
-    if (this.#reading) return;
-    this.#reading = true;
-    while (!this.#ended && this.#bytes < LIMIT) {
+  void more();
+  return {
+    ...opened,
+    async next() {
+      while (held.length === 0 && (await more()));
+      const piece = held.shift();
+      bytes -= piece?.length ?? 0;
+      if (piece !== undefined) void more();
+      return piece;
+    },
+    async manifest() {
       try {
-        const piece = await this.#opened.next();
-        if (piece === undefined) this.#ended = true;
-        else this.#bytes += this.#held.push(piece) && piece.length;
-      } catch (error) {
-        this.#failure = { error };
-        this.#ended = true;
+        for (;;) {
+          const found = manifestIn(concatenate(held));
+          if (found !== undefined || !(await more())) return found;
+        }
+      } catch {
+        // Whoever loads the file words it better.
+        return undefined;
       }
-      this.#wake();
-    }
-    this.#reading = false;
-  }
-}
-
-/** Where the first section ends: after id and length at byte 8. */
-function firstSectionEnd(bytes: Uint8Array): number {
-  let size = 0;
-  for (let at = 9, bits = 0; at < bytes.length; at++, bits += 7) {
-    size += (bytes[at]! & 0x7f) * 2 ** bits;
-    if (bytes[at]! < 0x80) return at + 1 + size;
-  }
-  return Infinity;
+    },
+  };
 }

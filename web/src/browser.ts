@@ -1,6 +1,6 @@
 // What browsers offer: fetch and workers. The workers are files of this package, which bundlers find by these very expressions.
 
-import { type Platform, workerPort } from './core.js';
+import { type Platform, workerPort } from './port.js';
 
 export const platform: Platform = {
   open: (address, signal) => fetch(address, signal === undefined ? {} : { signal }),

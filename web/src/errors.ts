@@ -52,13 +52,12 @@ export interface PlainError {
 }
 
 export function toPlain(error: unknown): PlainError {
-  const { code, hint, layers } = error instanceof WasmTorchError ? error : new WasmTorchError('execution-failed', messageOf(error));
-  const message = messageOf(error);
-  return { code, hint, layers, message: hint === undefined ? message : message.slice(0, -`\nhint: ${hint}`.length) };
+  const { code, hint, layers, message } = error instanceof WasmTorchError ? error : new WasmTorchError('execution-failed', messageOf(error));
+  return { code, hint, layers, message };
 }
 
-export function fromPlain({ code, message, hint, layers }: PlainError): WasmTorchError {
-  return new WasmTorchError(code, message, { layers, ...(hint === undefined ? {} : { hint }) });
+export function fromPlain(plain: PlainError): WasmTorchError {
+  return Object.assign(new WasmTorchError(plain.code, plain.message), plain);
 }
 
 /** The message of anything that was thrown. */

@@ -5,8 +5,8 @@ import type { CacheOption } from './cache.js';
 import { messageOf, WasmTorchError } from './errors.js';
 import { fetchExternalWeights } from './external.js';
 import type { Features } from './features.js';
-import { WeightsCheck } from './integrity.js';
-import { type Manifest, parseManifest } from './manifest.js';
+import { type WeightsCheck, weightsCheck } from './integrity.js';
+import { type Manifest, namedSection, parseManifest } from './manifest.js';
 import { importMemory, type RawSection } from './rewrite.js';
 import { absolute, type OpenAddress, type Opened } from './source.js';
 import { damaged, ModuleReader, truncated } from './stream.js';
@@ -53,7 +53,7 @@ export interface LoadedModule {
 /** Loads a compiled module, or the file whose bytes `source` delivers. */
 export async function load(source: WebAssembly.Module | Opened, context: LoadContext, options: LoadOptions = {}): Promise<LoadedModule> {
   options.signal?.throwIfAborted();
-  return isModule(source) ? precompiled(source, context, options) : new Loading(source, context, options).run();
+  return isModule(source) ? precompiled(source, context, options) : stream(source, context, options);
 }
 
 /** TypeScript sees any object as a WebAssembly.Module, so `instanceof` would leave other types nothing. */
@@ -73,122 +73,86 @@ function precompiled(module: WebAssembly.Module, { features, onVariant }: LoadCo
 }
 
 /** One pass over one file. */
-class Loading {
-  readonly #opened: Opened;
-  readonly #context: LoadContext;
-  readonly #options: LoadOptions;
-  readonly #reader: ModuleReader;
-  #loaded = 0;
-  #total: number | undefined;
-  #own: RawSection[] = [];
-  #compiled: Promise<WebAssembly.Module> | undefined;
-  #hasData = false;
+async function stream(opened: Opened, { open, features, onVariant }: LoadContext, options: LoadOptions): Promise<LoadedModule> {
+  let loaded = 0;
+  let { total } = opened;
+  const progress = (bytes: number) => {
+    loaded += bytes;
+    if (bytes !== 0) options.onProgress?.({ loaded, total });
+  };
+  const reader = new ModuleReader(async () => {
+    const chunk = await opened.next();
+    progress(chunk?.length ?? 0);
+    return chunk;
+  });
+  const first = await reader.section();
+  const manifest = parseManifest(first?.id === CUSTOM ? namedSection(await reader.bytes(first.size)).get(MANIFEST_SECTION) : undefined);
+  const variant = chooseVariant(manifest, features.available, features.why, options.variant);
+  const memory = createMemory(manifest, variant.name);
+  const weights = weightsCheck(memory, manifest, options.integrity ?? true);
+  onVariant?.(variant.name, manifest);
 
-  constructor(opened: Opened, context: LoadContext, options: LoadOptions) {
-    this.#opened = opened;
-    this.#context = context;
-    this.#options = options;
-    this.#total = opened.total;
-    this.#reader = new ModuleReader(async () => {
-      const chunk = await opened.next();
-      this.#progress(chunk?.length ?? 0);
-      return chunk;
+  const own: RawSection[] = [];
+  let compiled: Promise<WebAssembly.Module> | undefined;
+  let hasData = manifest.external_weights != null || manifest.memory.weights_bytes === 0;
+  const ownCode = () => (variant.section === undefined ? compile(importMemory(own), variant) : undefined);
+  for (let section; (section = await reader.section()) !== undefined; ) {
+    if (section.id === DATA) {
+      hasData = true;
+      total ??= reader.end;
+      compiled ??= ownCode();
+      await readData(reader, manifest, memory, weights);
+      continue;
+    }
+    const contents = await reader.bytes(section.size);
+    if (section.id !== CUSTOM) own.push({ id: section.id, contents });
+    else if (variant.section !== undefined) {
+      const code = namedSection(contents).get(variant.section);
+      if (code !== undefined) compiled = compile(code, variant);
+    }
+  }
+  compiled ??= ownCode();
+  if (compiled === undefined || !hasData) throw truncated(`The module ends after ${reader.position} bytes, before its ${hasData ? `section '${variant.section}'` : 'data section'}.`);
+  if (manifest.external_weights) {
+    total = loaded + manifest.external_weights.chunks.reduce((sum, { bytes }) => sum + bytes, 0);
+    const base = options.weightsUrl === undefined ? opened.url : absolute(options.weightsUrl);
+    await fetchExternalWeights(manifest, memory, base, open, { ...options, onBytes: progress, written: weights.written });
+  }
+  await weights.finish();
+  return { manifest, variant: variant.name, module: withExports(await compiled), memory };
+}
+
+/** Starts the compiler; whoever awaits it gets its complaint. */
+function compile(bytes: Uint8Array, variant: Variant): Promise<WebAssembly.Module> {
+  const compiled = WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>).catch((cause: unknown) => {
+    throw new WasmTorchError('invalid-module', `The engine rejects the module: ${messageOf(cause)}.`, {
+      hint: `the file is damaged, or the engine lacks one of: ${variant.features.join(', ') || 'no special features'}`,
+      cause,
+    });
+  });
+  compiled.catch(() => {});
+  return compiled;
+}
+
+/** Writes the segments of the data section to where they belong in memory. */
+async function readData(reader: ModuleReader, { memory: layout }: Manifest, memory: WebAssembly.Memory, weights: WeightsCheck): Promise<void> {
+  const { end } = reader;
+  for (let left = await reader.number(); left > 0; left--) {
+    const at = reader.position;
+    // An active segment of memory 0, whose address is one `i32.const`.
+    const start = (await reader.number()) || (await reader.number());
+    let address = await reader.number(true);
+    if (start !== 0x41 || (await reader.number()) !== 0x0b) throw damaged(`The data segment at byte ${at} has no constant address.`);
+    const size = await reader.number();
+    const bytes = new Uint8Array(memory.buffer);
+    if (reader.position + size > end || address + size > bytes.length) throw damaged(`The data segment at byte ${at} reaches past the memory or its section.`);
+    await reader.pieces(size, (piece) => {
+      bytes.set(piece, address);
+      address += piece.length;
+      if (address > layout.weights_base) weights.written(address);
     });
   }
-
-  async run(): Promise<LoadedModule> {
-    const reader = this.#reader;
-    const { features, onVariant } = this.#context;
-    let manifest: Manifest | undefined;
-    let variant: Variant | undefined;
-    let memory: WebAssembly.Memory | undefined;
-    let weights: WeightsCheck | undefined;
-    await reader.header();
-    for (let section; (section = await reader.section()) !== undefined; ) {
-      if (section.id === CUSTOM) {
-        const name = new TextDecoder().decode(await reader.bytes(await reader.unsigned()));
-        const rest = section.end - reader.position;
-        if (rest < 0) throw damaged(`The section that ends at byte ${section.end} is too short for its name.`);
-        if (name === MANIFEST_SECTION && manifest === undefined) {
-          manifest = parseManifest(await reader.bytes(rest));
-          variant = chooseVariant(manifest, features.available, features.why, this.#options.variant);
-          memory = createMemory(manifest, variant.name);
-          weights = new WeightsCheck(memory, manifest, this.#options.integrity ?? true);
-          onVariant?.(variant.name, manifest);
-        } else if (variant?.section === name) {
-          this.#compile(await reader.bytes(rest), variant);
-        } else {
-          await reader.pieces(rest, () => {});
-        }
-        continue;
-      }
-      if (manifest === undefined || variant === undefined || memory === undefined || weights === undefined) return parseManifest(undefined) as never;
-      if (section.id !== DATA) {
-        this.#own.push({ id: section.id, contents: await reader.bytes(section.end - reader.position) });
-        continue;
-      }
-      this.#hasData = true;
-      this.#total ??= section.end;
-      if (this.#compiled === undefined) this.#compile(importMemory(this.#own), variant);
-      await this.#data(section.end, manifest, memory, weights);
-    }
-    if (manifest === undefined || variant === undefined || memory === undefined || weights === undefined) return parseManifest(undefined) as never;
-    if (this.#compiled === undefined) {
-      if (variant.section !== undefined) throw truncated(`The module ends after ${reader.position} bytes, before its section '${variant.section}'.`);
-      this.#compile(importMemory(this.#own), variant);
-    }
-    if (!this.#hasData && !manifest.external_weights && manifest.memory.weights_bytes > 0) throw truncated(`The module ends after ${reader.position} bytes, before its data section.`);
-    if (manifest.external_weights) await this.#external(manifest, memory, weights);
-    await weights.finish();
-    return { manifest, variant: variant.name, module: withExports(await this.#compiled!), memory };
-  }
-
-  /** Starts the compiler; whoever awaits it gets its complaint. */
-  #compile(bytes: Uint8Array<ArrayBuffer>, variant: Variant): void {
-    this.#own = [];
-    this.#compiled = WebAssembly.compile(bytes).catch((cause: unknown) => {
-      throw new WasmTorchError('invalid-module', `The engine rejects the module: ${messageOf(cause)}.`, {
-        hint: `the file is damaged, or the engine lacks one of: ${variant.features.join(', ') || 'no special features'}`,
-        cause,
-      });
-    });
-    this.#compiled.catch(() => {});
-  }
-
-  /** Writes the segments of the data section to where they belong in memory. */
-  async #data(end: number, { memory: layout }: Manifest, memory: WebAssembly.Memory, weights: WeightsCheck): Promise<void> {
-    const reader = this.#reader;
-    for (let left = await reader.unsigned(); left > 0; left--) {
-      const at = reader.position;
-      // An active segment of memory 0, whose address is one `i32.const`.
-      const start = (await reader.unsigned()) || (await reader.byte());
-      let address = await reader.address();
-      if (start !== 0x41 || (await reader.byte()) !== 0x0b) throw damaged(`The data segment at byte ${at} has no constant address.`);
-      const size = await reader.unsigned();
-      const bytes = new Uint8Array(memory.buffer);
-      if (reader.position + size > end || address + size > bytes.length) throw damaged(`The data segment at byte ${at} reaches past the memory or its section.`);
-      await reader.pieces(size, (piece) => {
-        bytes.set(piece, address);
-        address += piece.length;
-        if (address > layout.weights_base) weights.written(address);
-      });
-    }
-    if (reader.position !== end) throw damaged(`The data section ends at byte ${reader.position}; it says ${end}.`);
-  }
-
-  async #external(manifest: Manifest, memory: WebAssembly.Memory, weights: WeightsCheck): Promise<void> {
-    const base = this.#options.weightsUrl === undefined ? this.#opened.url : absolute(this.#options.weightsUrl);
-    const total = manifest.external_weights!.chunks.reduce((sum, { bytes }) => sum + bytes, 0);
-    this.#total = this.#loaded + total;
-    const onBytes = (bytes: number) => this.#progress(bytes);
-    await fetchExternalWeights(manifest, memory, base, this.#context.open, { ...this.#options, onBytes, written: (address) => weights.written(address) });
-  }
-
-  #progress(bytes: number): void {
-    if (bytes === 0) return;
-    this.#loaded += bytes;
-    this.#options.onProgress?.({ loaded: this.#loaded, total: this.#total });
-  }
+  if (reader.position !== end) throw damaged(`The data section ends at byte ${reader.position}; it says ${end}.`);
 }
 
 /** The memory that every kind of code imports, of the size that the manifest asks for. */

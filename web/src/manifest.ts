@@ -90,23 +90,26 @@ export function parseManifest(section: ArrayBufferView | ArrayBuffer | undefined
 
 /** The manifest in the bytes of a module file, as far as the file goes. */
 export function readManifest(bytes: Uint8Array): Manifest {
-  let at = HEADER.length;
-  const leb = () => {
-    let value = 0;
-    for (let bits = 0; ; bits += 7) {
-      const byte = bytes[at++] ?? 0;
-      value += (byte & 0x7f) * 2 ** bits;
-      if (byte < 0x80) return value;
-    }
-  };
-  while (at < bytes.length) {
-    const id = bytes[at++];
-    const end = leb() + at;
-    const length = id === 0 ? leb() : 0;
-    if (id === 0 && new TextDecoder().decode(bytes.subarray(at, at + length)) === MANIFEST_SECTION) return parseManifest(bytes.subarray(at + length, end));
-    at = end;
+  return manifestIn(bytes) ?? parseManifest(undefined);
+}
+
+/** The manifest in the first section of a file; undefined when its bytes end before. */
+export function manifestIn(bytes: Uint8Array): Manifest | undefined {
+  let at = HEADER.length + 1;
+  let size = 0;
+  for (let bits = 0; ; bits += 7) {
+    const byte = bytes[at++] ?? 0;
+    size += (byte & 0x7f) * 2 ** bits;
+    if (byte < 0x80) break;
   }
-  return parseManifest(undefined);
+  return at + size > bytes.length || size === 0 ? undefined : parseManifest(namedSection(bytes.subarray(at, at + size)).get(MANIFEST_SECTION));
+}
+
+/** What a custom section holds, under its name. */
+export function namedSection(contents: Uint8Array): Map<string, Uint8Array> {
+  // Names that matter are shorter than 128 bytes.
+  const start = 1 + contents[0]!;
+  return new Map([[new TextDecoder().decode(contents.subarray(1, start)), contents.subarray(start)]]);
 }
 
 function checkTensor(tensor: TensorInfo): void {

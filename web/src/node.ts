@@ -6,9 +6,10 @@ import { availableParallelism } from 'node:os';
 import { Readable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 
-import { entry, type Port } from './core.js';
+import { entry } from './index.js';
+import type { Port } from './port.js';
 
-export * from './public.js';
+export * from './index.js';
 
 async function open(address: string | URL, signal?: AbortSignal): Promise<Response> {
   const text = String(address);

@@ -11,13 +11,20 @@ import type { Opened } from './source.js';
 
 /** What the page asks of the worker. `arena` is a number that the worker gave. */
 export type Request =
-  /** Without a module the file follows in chunks; one without bytes is its end. */
-  | { readonly kind: 'load'; readonly module: WebAssembly.Module | undefined; readonly url: string | undefined; readonly total: number | undefined; readonly settings: Settings; readonly options: RemoteLoadOptions }
+  | {
+      readonly kind: 'load';
+      /** Without a module the file follows in chunks; one without bytes is its end. */
+      readonly module: WebAssembly.Module | undefined;
+      readonly url: string | undefined;
+      readonly total: number | undefined;
+      readonly settings: Settings;
+      readonly options: RemoteLoadOptions;
+    }
   | { readonly kind: 'call'; readonly arena: number; readonly inputs: TypedArray[]; readonly profile: boolean; readonly cancellable: boolean }
-  | { readonly kind: 'share'; readonly arena: number }
-  | { readonly kind: 'dispose'; readonly arena: number }
-  | { readonly kind: 'chunk'; readonly bytes: Uint8Array | undefined }
-  | { readonly kind: 'cancel' };
+  | { readonly kind: 'share' | 'dispose'; readonly arena: number };
+
+/** What the page says without an answer. */
+export type Notice = { readonly kind: 'chunk'; readonly bytes: Uint8Array | undefined } | { readonly kind: 'cancel' };
 
 export type RemoteLoadOptions = Pick<LoadOptions, 'variant' | 'cache' | 'integrity' | 'weightsUrl'>;
 
@@ -27,17 +34,14 @@ export interface Loaded {
   readonly stopFlag: { readonly memory: WebAssembly.Memory; readonly address: number } | undefined;
 }
 
-/** What the worker says. */
-export type Reply =
-  /** First, once. The worker holds this lock as long as it lives. */
-  | { readonly kind: 'alive'; readonly lock: string | undefined }
-  | { readonly kind: 'progress'; readonly progress: Progress }
-  | { readonly kind: 'done'; readonly id: number; readonly value: unknown }
-  | { readonly kind: 'failed'; readonly id: number; readonly error: PlainError };
-
-interface Pending {
-  readonly resolve: (value: never) => void;
-  readonly reject: (error: unknown) => void;
+/** What the worker says: an answer, how far a load is, or (first, once) that it is there. */
+export interface Reply {
+  readonly id?: number;
+  readonly value?: unknown;
+  readonly error?: PlainError;
+  readonly progress?: Progress;
+  /** The worker holds this lock as long as it lives. */
+  readonly lock?: string;
 }
 
 /** One worker and what it was asked. */
@@ -49,37 +53,46 @@ export class Connection {
   users = 1;
   tail: Promise<unknown> = Promise.resolve();
   readonly #port: Port;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new Map<number, { readonly resolve: (value: never) => void; readonly reject: (error: unknown) => void }>();
   #next = 0;
   #failure: WasmTorchError | undefined;
 
   constructor(port: Port) {
     this.#port = port;
     this.alive = new Promise((resolve, reject) => {
-      port.listen((reply) => this.#receive(reply, resolve), (message) => {
-        this.fail(`The worker failed: ${message}.`);
-        reject(this.#failure);
-      });
+      port.listen(
+        ({ id, value, error, progress, lock }: Reply) => {
+          if (progress !== undefined) return this.onProgress?.(progress);
+          if (id === undefined) {
+            // Granted when the worker is gone, however it went.
+            if (lock !== undefined) void navigator.locks.request(lock, () => this.fail('The worker died.')).catch(() => {});
+            return resolve();
+          }
+          const pending = this.#pending.get(id);
+          this.#pending.delete(id);
+          if (error === undefined) pending?.resolve(value as never);
+          else pending?.reject(fromPlain(error));
+        },
+        (message) => {
+          this.fail(`The worker failed: ${message}.`);
+          reject(this.#failure);
+        },
+      );
     });
     this.alive.catch(() => {});
   }
 
-  ask<T>(request: Request, transfer: Transferable[] = []): Promise<T> {
+  ask<T>(request: Request, transfer?: Transferable[]): Promise<T> {
     return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure);
-      const id = this.#next++;
-      this.#pending.set(id, { resolve, reject });
-      try {
-        this.#port.post({ ...request, id }, transfer);
-      } catch (error) {
-        this.#pending.delete(id);
-        reject(error);
-      }
+      if (this.#failure !== undefined) throw this.#failure;
+      // What cannot be posted throws here, and so rejects.
+      this.tell({ ...request, id: this.#next }, transfer);
+      this.#pending.set(this.#next++, { resolve, reject });
     });
   }
 
   /** Says something that has no answer. */
-  tell(request: Request, transfer: Transferable[] = []): void {
+  tell(request: Notice | (Request & { id: number }), transfer?: Transferable[]): void {
     this.#port.post(request, transfer);
   }
 
@@ -93,19 +106,6 @@ export class Connection {
 
   fail(message: string): void {
     this.end(new WasmTorchError('worker-failed', message, { hint: 'load the model again' }));
-  }
-
-  #receive(reply: Reply, alive: () => void): void {
-    if (reply.kind === 'alive') {
-      // Granted when the worker is gone, however it went.
-      if (reply.lock !== undefined) void navigator.locks.request(reply.lock, () => this.#failure ?? this.fail('The worker died.')).catch(() => {});
-      return alive();
-    }
-    if (reply.kind === 'progress') return this.onProgress?.(reply.progress);
-    const pending = this.#pending.get(reply.id);
-    this.#pending.delete(reply.id);
-    if (reply.kind === 'done') pending?.resolve(reply.value as never);
-    else pending?.reject(fromPlain(reply.error));
   }
 }
 
@@ -125,8 +125,6 @@ export class Remote implements Backend {
   /** Loads in the worker, which gets the file's pieces from here: they arrive while it still starts. */
   static async load(connection: Connection, source: WebAssembly.Module | Opened, settings: Settings, options: LoadOptions): Promise<Remote> {
     const { signal, onProgress, variant, cache, integrity, weightsUrl } = options;
-    const abort = () => connection.end(signal!.reason);
-    signal?.addEventListener('abort', abort);
     try {
       const opened = 'next' in source ? source : undefined;
       const loading = connection.ask<Loaded>({
@@ -138,14 +136,12 @@ export class Remote implements Backend {
         options: { variant, cache, integrity, weightsUrl: weightsUrl && String(weightsUrl) },
       });
       if (opened !== undefined) feed(connection, opened, onProgress).catch((error) => connection.end(error));
-      const { info, memory, stopFlag } = await loading;
+      const { info, memory, stopFlag } = await unlessAborted(loading, signal);
       if (stopFlag !== undefined) connection.stopFlag = new Int32Array(stopFlag.memory.buffer, stopFlag.address, 1);
       return new Remote(connection, 0, info, memory);
     } catch (error) {
       connection.end(error);
       throw error;
-    } finally {
-      signal?.removeEventListener('abort', abort);
     }
   }
 

@@ -1,7 +1,7 @@
 // The entry: WASMTorch.init() and the runtime that loads models and makes tensors. It holds no model state but a list.
 
 import { unlessAborted } from './abort.js';
-import { Ahead } from './ahead.js';
+import { readAhead } from './ahead.js';
 import type { TypedArray } from './dtype.js';
 import { type Backend, Engine, type Settings } from './engine.js';
 import { messageOf } from './errors.js';
@@ -13,7 +13,7 @@ import { type Capabilities, type InitOptions, settingsOf } from './options.js';
 import type { Platform } from './port.js';
 import type { OperationTime, ProfilingData } from './profile.js';
 import { Connection, Remote } from './remote.js';
-import { type ByteSource, type ModuleSource, withOpened } from './source.js';
+import { type ByteSource, type ModuleSource, type Opened, withOpened } from './source.js';
 import { createTensor, type NestedArray, type Tensor } from './tensor.js';
 
 export type { Capabilities, InitOptions } from './options.js';
@@ -38,8 +38,8 @@ const LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const;
 export class Runtime {
   readonly #platform: Platform;
   readonly #settings: Settings;
+  readonly #options: InitOptions;
   readonly #capabilities: Capabilities;
-  readonly #inline: boolean | undefined;
   readonly #level: number;
   readonly #models = new Set<Model>();
   #why: Record<string, string> = {};
@@ -49,10 +49,10 @@ export class Runtime {
     const { capabilities, ...settings } = settingsOf(options, platform);
     this.#platform = platform;
     this.#settings = settings;
+    this.#options = options;
     this.#capabilities = capabilities;
     this.#profiling = options.profiling ?? false;
     this.#level = LEVELS.indexOf(options.log_level ?? (options.debug ? 'debug' : 'silent'));
-    this.#inline = options.inline ?? (platform.inline ? true : undefined);
   }
 
   /** Whether the engine has the 128-bit SIMD instructions that modules need. */
@@ -124,32 +124,27 @@ export class Runtime {
     const settings = this.#settingsFor(options.threads);
     const given = await source;
     options.signal?.throwIfAborted();
-    const inline = options.inline ?? this.#inline;
-    if (isModule(given)) {
+    const inline = options.inline ?? this.#options.inline ?? (this.#platform.inline || undefined);
+    const start = async (opened: WebAssembly.Module | Opened) => {
       const connection = inline === true ? undefined : await this.#connect(options.signal);
-      return connection === undefined ? Engine.load(given, this.#platform, settings, options) : Remote.load(connection, given, settings, options);
-    }
+      return connection === undefined ? Engine.load(opened, this.#platform, settings, options) : Remote.load(connection, opened, settings, options);
+    };
+    if (isModule(given)) return start(given);
     return withOpened(given as ByteSource, this.#platform.open, options, async (opened) => {
-      if (inline === true) return Engine.load(opened, this.#platform, settings, options);
-      const ahead = new Ahead(opened);
+      if (inline === true) return start(opened);
+      const ahead = readAhead(opened);
       // The size tells before the manifest does, and a worker takes a while to start.
       if (inline === undefined && (opened.total ?? 0) <= LARGE_FILE && isSmall(await ahead.manifest())) {
         // Threads would take longer to start than they ever save.
         const threads = options.threads ?? (options.variant?.includes('threads') ? undefined : 1);
         return Engine.load(ahead, this.#platform, this.#settingsFor(threads), options);
       }
-      const connection = await this.#connect(options.signal);
-      return connection === undefined ? Engine.load(ahead, this.#platform, settings, options) : Remote.load(connection, ahead, settings, options);
+      return start(ahead);
     });
   }
 
   #settingsFor(threads: number | undefined): Settings {
-    const { features, poolBytes, threads: most } = this.#settings;
-    const count = Math.max(1, Math.min(threads ?? most, most));
-    if (count > 1 || most === 1) return { features, poolBytes, threads: count };
-    const available = new Set(features.available);
-    available.delete('atomics');
-    return { poolBytes, threads: 1, features: { available, why: { ...features.why, atomics: 'one thread was asked for' } } };
+    return threads === undefined ? this.#settings : settingsOf({ ...this.#options, threads: Math.min(threads, this.#settings.threads) }, this.#platform);
   }
 
   /** A new worker; none where its script cannot run, because of the page's policy or its origin, which is no reason to fail. */

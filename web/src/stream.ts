@@ -15,15 +15,13 @@ const LOOKALIKES: Readonly<Record<string, string>> = {
   '08': 'perhaps an ONNX model',
 };
 
-const MAGIC = [0x00, 0x61, 0x73, 0x6d];
-
 /** The first eight bytes of every module. */
-export const HEADER = Uint8Array.of(...MAGIC, 1, 0, 0, 0);
+export const HEADER = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 
-/** One section: its id and where its contents end in the file. */
+/** One section: its id and how many bytes it has left. */
 export interface Section {
   readonly id: number;
-  readonly end: number;
+  readonly size: number;
 }
 
 export function truncated(message: string): WasmTorchError {
@@ -37,126 +35,80 @@ export function damaged(message: string): WasmTorchError {
 export class ModuleReader {
   /** Bytes of the file read so far. */
   position = 0;
+  /** Where the section at hand ends, or the header. */
+  end = 8;
   readonly #next: NextChunk;
   #chunk: Uint8Array = new Uint8Array();
-  #at = 0;
-  /** What is being read and where it ends, for messages. */
-  #what = 'The header';
-  #end = 8;
 
   constructor(next: NextChunk) {
     this.#next = next;
   }
 
-  /** Reads the header; throws unless it is that of a WebAssembly module of version 1. */
-  async header(): Promise<void> {
-    if (!(await this.#fill())) throw truncated('The module is empty: found 0 bytes.');
-    const head = await this.#atMost(8);
-    if (!MAGIC.every((byte, i) => head[i] === byte || i >= head.length)) {
-      const found = hex(head.subarray(0, 4), ' ');
-      const what = Object.entries(LOOKALIKES).find(([start]) => found.startsWith(start))?.[1];
-      throw new WasmTorchError('invalid-module', `Not a WebAssembly module: expected it to begin with 00 61 73 6d, found ${found}${what ? `: ${what}` : ''}.`, {
-        hint: 'pass the .wasm that `wasm-torch export` wrote',
-      });
-    }
-    if (head.length < 8) throw truncated(`The module ends after ${head.length} bytes, inside its header.`);
-    if (!HEADER.every((byte, i) => head[i] === byte)) {
-      throw damaged(`Expected WebAssembly version 1, found version bytes ${hex(head.subarray(4), ' ')}.`);
-    }
-  }
-
-  /** The next section's header, or undefined at the end of the file. */
+  /** The next section, or undefined at the end of the file. The first call reads the header; throws unless it is a module's. */
   async section(): Promise<Section | undefined> {
-    if (!(await this.#fill())) return undefined;
-    const start = this.position;
-    this.#what = `The header of the section at byte ${start}`;
-    this.#end = start + 2;
-    const id = await this.byte();
-    const size = await this.unsigned();
-    this.#what = `Section ${id} at byte ${start}`;
-    this.#end = this.position + size;
-    return { id, end: this.#end };
-  }
-
-  async byte(): Promise<number> {
-    if (!(await this.#fill())) throw this.#ended();
-    this.position += 1;
-    return this.#chunk[this.#at++]!;
-  }
-
-  /** An unsigned LEB128 number of at most 32 bits. */
-  async unsigned(): Promise<number> {
-    return (await this.#leb())[0];
-  }
-
-  /** A signed LEB128 number of at most 32 bits, as the unsigned number with the same bits: an address. */
-  async address(): Promise<number> {
-    const [value, bits] = await this.#leb();
-    const negative = bits < 35 && value >= 2 ** (bits - 1);
-    return (negative ? value - 2 ** bits : value) >>> 0;
-  }
-
-  async #leb(): Promise<[value: number, bits: number]> {
-    let value = 0;
-    const start = this.position;
-    for (let bits = 0; bits < 35; bits += 7) {
-      const byte = await this.byte();
-      value += (byte & 0x7f) * 2 ** bits;
-      if (byte < 0x80) return [value, bits + 7];
+    if (this.position === 0) {
+      const parts: Uint8Array[] = [];
+      await this.pieces(8, (piece) => parts.push(piece)).catch(() => {});
+      const head = concatenate(parts);
+      if (!head.every((byte, i) => byte === HEADER[i])) {
+        const found = hex(head, ' ');
+        const what = Object.entries(LOOKALIKES).find(([start]) => found.startsWith(start))?.[1];
+        throw new WasmTorchError('invalid-module', `Not a WebAssembly module: expected it to begin with ${hex(HEADER, ' ')}, found ${found}${what ? `: ${what}` : ''}.`, {
+          hint: 'pass the .wasm that `wasm-torch export` wrote',
+        });
+      }
+      if (head.length < 8) throw this.#ended();
     }
-    throw damaged(`The number at byte ${start} is longer than 32 bits.`);
+    if (!(await this.#fill())) return undefined;
+    this.end = this.position + 2;
+    const id = (await this.bytes(1))[0]!;
+    const size = await this.number();
+    this.end = this.position + size;
+    return { id, size };
+  }
+
+  /** A LEB128 number of 32 bits; of a signed one the unsigned number with the same bits, as addresses are. */
+  async number(signed?: boolean): Promise<number> {
+    let value = 0;
+    for (let shift = 0; ; ) {
+      const byte = (await this.bytes(1))[0]!;
+      value |= (byte & 0x7f) << shift;
+      shift += 7;
+      if (byte > 0x7f && shift < 35) continue;
+      return (signed && shift < 32 && byte & 0x40 ? value | (-1 << shift) : value) >>> 0;
+    }
   }
 
   /** The next `count` bytes: a view where one piece holds them, else a copy. */
   async bytes(count: number): Promise<Uint8Array<ArrayBuffer>> {
-    const bytes = await this.#atMost(count);
-    if (bytes.length < count) throw this.#ended();
-    return bytes as Uint8Array<ArrayBuffer>;
+    const parts: Uint8Array[] = [];
+    await this.pieces(count, (piece) => parts.push(piece));
+    return (parts.length === 1 ? parts[0]! : concatenate(parts)) as Uint8Array<ArrayBuffer>;
   }
 
   /** Hands the next `count` bytes to `take`, piece by piece. */
   async pieces(count: number, take: (piece: Uint8Array) => void): Promise<void> {
-    for (let left = count; left > 0; ) {
+    for (const end = this.position + count; this.position < end; ) {
       if (!(await this.#fill())) throw this.#ended();
-      const piece = this.#chunk.subarray(this.#at, this.#at + left);
-      this.#at += piece.length;
+      const piece = this.#chunk.subarray(0, end - this.position);
+      this.#chunk = this.#chunk.subarray(piece.length);
       this.position += piece.length;
-      left -= piece.length;
       take(piece);
     }
   }
 
-  /** Up to `count` bytes; fewer only at the end of the file. */
-  async #atMost(count: number): Promise<Uint8Array> {
-    if (this.#chunk.length - this.#at >= count) {
-      this.position += count;
-      return this.#chunk.subarray(this.#at, (this.#at += count));
-    }
-    const parts: Uint8Array[] = [];
-    let length = 0;
-    while (length < count && (await this.#fill())) {
-      const piece = this.#chunk.subarray(this.#at, this.#at + count - length);
-      parts.push(piece);
-      this.#at += piece.length;
-      length += piece.length;
-    }
-    this.position += length;
-    return concatenate(parts);
-  }
-
   /** Makes sure that a byte is there; false at the end of the file. */
   async #fill(): Promise<boolean> {
-    while (this.#at === this.#chunk.length) {
+    while (this.#chunk.length === 0) {
       const chunk = await this.#next();
       if (chunk === undefined) return false;
       this.#chunk = chunk;
-      this.#at = 0;
     }
     return true;
   }
 
   #ended(): WasmTorchError {
-    return truncated(`${this.#what} needs ${this.#end} bytes, the module ends after ${this.position}.`);
+    return truncated(`The part at hand needs ${this.end} bytes, the module ends after ${this.position}.`);
   }
 }
 

@@ -1,5 +1,6 @@
 // Which of a file's variants to run: the same rule as `select_variant` of the Rust host, tested on tests/variants.json.
 
+import { VARIANTS } from './abi.generated.js';
 import { WasmTorchError } from './errors.js';
 
 /** The code of a file comes in up to four kinds. */
@@ -12,8 +13,6 @@ export interface Variant {
   /** The custom section that holds it; none for the file's own code. */
   readonly section?: string;
 }
-
-const PREFERENCE: readonly VariantName[] = ['relaxed+threads', 'threads', 'relaxed', 'baseline'];
 
 /** What a manifest says about variants; without a name the file's own code is the baseline. */
 export interface Offer {
@@ -30,7 +29,7 @@ export function offered(manifest: Offer): Variant[] {
 /** The most preferred variant whose features are all available; undefined when there is none. */
 export function selectVariant(manifest: Offer, available: ReadonlySet<string>): Variant | undefined {
   const candidates = offered(manifest).filter(({ features }) => features.every((feature) => available.has(feature)));
-  return PREFERENCE.map((name) => candidates.find((variant) => variant.name === name)).find((found) => found !== undefined);
+  return VARIANTS.map((name) => candidates.find((variant) => variant.name === name)).find((found) => found !== undefined);
 }
 
 /** As `selectVariant`, or the one that `forced` names; an error says what is missing. */

@@ -1,1 +1,1 @@
-async function t({module:r,memory:a,index:s,stack:i},d){let e;try{e=(await WebAssembly.instantiate(r,{env:{memory:a}})).exports,e.set_stack(i),e.worker(s)}catch(o){e?.worker_failed(),d({failed:o instanceof Error?o.message:String(o)})}}onmessage=({data:r})=>{t(r,a=>postMessage(a))};
+onmessage=({data:e})=>{(async({module:e,memory:a,index:s,stack:t},r)=>{let o;try{o=(await WebAssembly.instantiate(e,{env:{memory:a}})).exports,o.set_stack(t),o.worker(s)}catch(e){o?.worker_failed(),r({failed:e instanceof Error?e.message:String(e)})}})(e,e=>postMessage(e))};

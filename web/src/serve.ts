@@ -1,0 +1,74 @@
+// What a model's worker does in a browser: engines behind messages. See remote.ts for the other side.
+
+import { platform } from './browser.js';
+import { Engine } from './engine.js';
+import { toPlain } from './errors.js';
+import type { Notice, Reply, Request } from './remote.js';
+
+/** The next progress is worth a message after so many bytes. */
+const PROGRESS_BYTES = 1 << 18;
+
+/** Answers a page's requests. */
+export function serveModels(): void {
+  const engines: Engine[] = [];
+  let cancel = new AbortController();
+  /** Pieces of the file that came and were not taken yet, and who waits for one. */
+  const chunks: (Uint8Array | undefined)[] = [];
+  let wake = () => {};
+  const next = async () => {
+    while (chunks.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+    return chunks.shift();
+  };
+  const say = (reply: Reply, transfer: Transferable[] = []) => postMessage(reply, { transfer });
+
+  const answer = async (request: Request): Promise<[value?: unknown, transfer?: Transferable[]]> => {
+    if (request.kind === 'load') {
+      const { module, url, total, settings, options } = request;
+      let last = -Infinity;
+      const engine = await Engine.load(module ?? { next, owned: true, url, total, fromCache: false, settle: async () => {} }, platform, settings, {
+        ...options,
+        onProgress(progress) {
+          if (Math.abs(progress.loaded - last) < PROGRESS_BYTES && progress.loaded !== progress.total) return;
+          last = progress.loaded;
+          say({ progress });
+        },
+      });
+      engines.push(engine);
+      return [{ info: engine.info, memory: engine.memory, stopFlag: engine.stopFlag() }];
+    }
+    const engine = engines[request.arena]!;
+    if (request.kind === 'call') {
+      cancel = new AbortController();
+      const result = await engine.call(request.inputs, { profile: request.profile, signal: request.cancellable ? cancel.signal : undefined, transfer: true });
+      return [result, result.outputs.map(({ buffer }) => buffer as ArrayBuffer)];
+    }
+    if (request.kind === 'dispose') return [await engine.dispose()];
+    const shared = await engine.share();
+    return [{ arena: engines.push(shared) - 1, memory: shared.memory }];
+  };
+
+  onmessage = async ({ data }: MessageEvent<Notice | (Request & { id: number })>) => {
+    if (data.kind === 'cancel') return cancel.abort();
+    if (data.kind === 'chunk') {
+      chunks.push(data.bytes);
+      return wake();
+    }
+    const { id } = data;
+    try {
+      const [value, transfer] = await answer(data);
+      say({ id, value }, transfer);
+    } catch (error) {
+      say({ id, error: toPlain(error) });
+    }
+  };
+
+  // A page is not told when its worker is terminated, but it gets the lock that the worker held. So the worker says that it is
+  // there once it has the lock; where there are no locks it has none.
+  const lock = `wasm-torch-${Date.now()}-${Math.random()}`;
+  const hold = () => {
+    say({ lock });
+    return new Promise(() => {});
+  };
+  if (navigator.locks === undefined) say({});
+  else navigator.locks.request(lock, hold).catch(() => say({}));
+}
