@@ -6,7 +6,7 @@ NPM ?= npm
 CACHE := $(or $(WASM_TORCH_CACHE),$(HOME)/.cache/wasm-torch)
 OUT := target/modules
 
-.PHONY: demo demo-web test check rust web browser bench models clean
+.PHONY: demo demo-web test check rust web browser bench models zoo clean
 
 ## Exports models/digits, runs it on 256 real images and prints what came out.
 demo:
@@ -53,6 +53,13 @@ browsers:
 ## PyTorch models that are too big to keep here: exported into the cache, with onnxruntime's results. Needs PyTorch.
 models:
 	python=$$(models/tools/torch_venv.sh | tail -n 1) && for folder in torchvision recurrent transformers; do $$python models/$$folder/export.py || exit 1; done
+
+## Many architectures by both exporters: exported into the cache (what is there stays), compiled, run, compared with onnxruntime.
+## Writes models/zoo/RESULTS.md. Needs PyTorch, timm and transformers (fetched); the first time takes about an hour.
+zoo:
+	$$(models/zoo/packages.sh | tail -n 1) models/zoo/export.py
+	$(CARGO) run --package wasm-torch-tests --bin zoo -- --markdown models/zoo/RESULTS.md
+	$(CARGO) run --package wasm-torch-tests --bin zoo -- -O3
 
 ## The race in Chromium beside onnxruntime-web; prints a table and writes target/bench.json.
 ## OPTIONS: of the export, e.g. -O3. VARIANT: baseline (default) or relaxed.

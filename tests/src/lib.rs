@@ -1,6 +1,7 @@
 //! What the cross-crate tests, the demo and the browser cases share: models with goldens, exported and run in wasmtime.
 
 pub mod suite;
+pub mod zoo;
 
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -83,7 +84,7 @@ impl Case {
 }
 
 /// Sizes of the free dimensions that whole golden inputs determine.
-fn dims(model: &Path, arrays: &[NamedTensor]) -> Result<Vec<DimOption>, Error> {
+pub fn dims(model: &Path, arrays: &[NamedTensor]) -> Result<Vec<DimOption>, Error> {
     let graph = onnx::import_file(model, &onnx::ImportOptions::default())?.graph;
     if graph.symbols.is_empty() {
         return Ok(vec![]);
