@@ -119,6 +119,8 @@ macro_rules! for_each_routine {
             nonzero select::nonzero, no_scratch;
             /// The slices that a list of bools chooses.
             compress select::compress, no_scratch;
+            /// Fails with the index that it is given.
+            index_out_of_range scatter::index_out_of_range, no_scratch;
             /// One element of an axis per index.
             gather_elements scatter::gather_elements, no_scratch;
             /// Slices by tuples of indices.

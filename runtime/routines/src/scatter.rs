@@ -3,6 +3,11 @@
 use crate::tensor::{Combine, Tensor, TensorMut, cut, dim, product};
 use crate::{Call, Done, Status, fail};
 
+/// Input: one index, which its kernel found to be outside the axis.
+pub fn index_out_of_range(call: &mut Call) -> Done {
+    fail(Status::IndexOutOfRange, call.inputs[0].int(0) as usize)
+}
+
 /// The position in `data` of every element of `indices`, which replaces one coordinate along `axis`. Shapes agree in rank.
 fn for_each_element(data: &[u32], indices: &Tensor, axis: usize, mut f: impl FnMut(usize, usize)) -> Done {
     let (rank, n) = (data.len(), dim(data, axis));

@@ -1,11 +1,12 @@
 //! Writes [`ir::algorithm::Gather`]. Per index, one box is copied (`moves`); constant indices become copies of their runs.
-//! An index outside the axis is clamped into it: kernels cannot report a status.
+//! An index outside the axis ends the run: the kernel reports it and touches nothing.
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
 use crate::view::View;
 use crate::write::moves::{self, Box};
 use crate::write::nest::{Nest, TASK_BYTES, Tasks, Walk, loops};
+use crate::write::routine;
 use crate::write::shuffle::{advanced, copy_walks};
 use ir::algorithm::{Affine, Axis, Gather};
 use ir::{DType, Tensor};
@@ -14,6 +15,9 @@ use std::ops::Range;
 
 /// Constant indices with more runs than this are read at run time.
 const MOST_RUNS: usize = 16;
+
+/// The routine that says which index was wrong.
+const OUT_OF_RANGE: &str = "index_out_of_range";
 
 pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Gather) -> Result<(), LowerError> {
     if nx.output.elements() == 0 {
@@ -44,11 +48,13 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Gather) -> Result<(), LowerError> 
     let bytes = data.dtype.bytes();
     let tasks = Tasks::new(&loop_nest.dims, TASK_BYTES / bytes, 64 / bytes);
     let kernel = kernel(&loop_nest, tasks, &indices, size, step, bytes);
-    cx.step(kernel, loop_nest.args(), tasks.count, 0, nx.origin, &[&nx.output], &[]);
+    let mut args = loop_nest.args();
+    args.push(routine::failure(cx, nx, OUT_OF_RANGE, indices.dtype));
+    cx.step(kernel, args, tasks.count, 0, nx.origin, &[&nx.output], &[]);
     Ok(())
 }
 
-/// Ranges of increasing constant indices (of one axis, or of none), when there are few.
+/// Ranges of increasing constant indices (of one axis, or of none), when they are few and within the axis.
 fn runs(nest: &Gather, indices: &Tensor, size: usize) -> Option<(Option<Axis>, Vec<Range<usize>>)> {
     let axis = match &nest.indices.index[..] {
         [] => None,
@@ -61,7 +67,7 @@ fn runs(nest: &Gather, indices: &Tensor, size: usize) -> Option<(Option<Axis>, V
     let mut runs: Vec<Range<usize>> = vec![];
     for index in indices.to_i64s() {
         let index = if index < 0 { index + size as i64 } else { index };
-        let index = index.clamp(0, size as i64 - 1) as usize;
+        let index = usize::try_from(index).ok().filter(|i| *i < size)?;
         match runs.last_mut() {
             Some(run) if run.end == index => run.end += 1,
             _ => runs.push(index..index + 1),
@@ -95,6 +101,7 @@ fn kernel(nest: &Nest, tasks: Tasks, indices: &View, size: usize, step: i64, byt
     let mut k = K::new(format!("gather_{bytes}_{}_of_{size}", dims.join("x")));
     let names = ["data", "indices", "y"];
     let pointers: Vec<V<I32>> = nest.walks.iter().zip(names).map(|(w, name)| w.pointer(&mut k, name)).collect();
+    let failure = k.weights("failure");
     let strides = nest.strides();
     let inner = tasks.inner(&strides);
     // Dimensions along which the index varies, and those after them: the box to be copied.
@@ -104,7 +111,7 @@ fn kernel(nest: &Nest, tasks: Tasks, indices: &View, size: usize, step: i64, byt
         let part = |i: usize| inner[i][n_varying..].to_vec();
         let shape = Box { dims: rest.to_vec(), from: part(0), to: part(2), bytes };
         loops(k, outer, pointers, &inner, &mut |k, p| {
-            let index = load_index(k, indices.dtype, p[1], size);
+            let index = load_index(k, indices.dtype, p[1], size, failure);
             let src = k.let_("src", p[0] + index * step as i32);
             moves::copy(k, &shape, src, p[2]);
         });
@@ -112,8 +119,8 @@ fn kernel(nest: &Nest, tasks: Tasks, indices: &View, size: usize, step: i64, byt
     k.finish()
 }
 
-/// One index as a position in `0..size`.
-fn load_index(k: &mut K, dtype: DType, at: V<I32>, size: usize) -> E<I32> {
+/// One index as a position in `0..size`. With any other the kernel reports it and returns.
+fn load_index(k: &mut K, dtype: DType, at: V<I32>, size: usize, failure: V<I32>) -> E<I32> {
     let raw = match dtype {
         DType::I8 | DType::I4 | DType::I2 => i64_load8_s(at, 0),
         DType::U8 | DType::U4 | DType::U2 => i64_load8_u(at, 0),
@@ -125,7 +132,10 @@ fn load_index(k: &mut K, dtype: DType, at: V<I32>, size: usize) -> E<I32> {
     };
     let raw = k.let_("raw", raw);
     let size = size as i64;
-    let from_end = k.let_("index", select::<I64>(i64_lt_s(raw, 0), raw + size, raw));
-    let least = k.let_("index", select::<I64>(i64_lt_s(from_end, 0), 0, from_end));
-    i32_wrap_i64(select::<I64>(i64_ge_s(least, size), size - 1, least))
+    let index = k.let_("index", select::<I64>(i64_lt_s(raw, 0), raw + size, raw));
+    k.if_(i64_ge_u(index, size), |k| {
+        routine::call(k, OUT_OF_RANGE, failure, &[at]);
+        k.return_();
+    });
+    i32_wrap_i64(index)
 }

@@ -9,7 +9,7 @@ use crate::write::shuffle;
 use ir::DType;
 use ir::algorithm::routine::Routine;
 use ir::ops::routine::routine_dtype;
-use kernel::{Const, Expr, K};
+use kernel::{Const, Expr, I32, K, V};
 use routines::frame::{ADDRESSES, Shape, encode};
 
 pub fn write(cx: &mut Cx, nx: &NodeCx, routine: &Routine) -> Result<(), LowerError> {
@@ -42,18 +42,33 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, routine: &Routine) -> Result<(), LowerErr
         return Err(bug("it has too many tensors"));
     }
     let mut k = K::new(format!("routine_{}", routine.name));
-    let mut addresses = vec![Expr::Local(k.weights("descriptor").local())];
+    let at = k.weights("descriptor");
+    let mut pointers = vec![];
     let mut args = vec![Arg::Weight(descriptor, 0)];
     for (i, view) in views.iter().enumerate() {
         // Of an empty tensor nothing is read, and nothing may have written it: its address is never used.
         let view = outputs.first().filter(|_| view.elements() == 0).unwrap_or(view);
-        addresses.push(Expr::Local(crate::cx::pointer(&mut k, &format!("t{i}"), view).local()));
+        pointers.push(crate::cx::pointer(&mut k, &format!("t{i}"), view));
         args.push(view.arg_at(0));
     }
-    addresses.resize(ADDRESSES + 1, Expr::Const(Const::I32(0)));
-    k.call(routine.name, addresses);
+    call(&mut k, routine.name, at, &pointers);
     cx.step(k.finish(), args, 1, 0, nx.origin, &writes.iter().collect::<Vec<_>>(), &[]);
     Ok(())
+}
+
+/// Calls a routine with its descriptor and the addresses of its tensors.
+pub fn call(k: &mut K, name: &str, descriptor: V<I32>, tensors: &[V<I32>]) {
+    let mut addresses: Vec<Expr> = [&[descriptor], tensors].concat().iter().map(|v| Expr::Local(v.local())).collect();
+    addresses.resize(ADDRESSES + 1, Expr::Const(Const::I32(0)));
+    k.call(name, addresses);
+}
+
+/// The descriptor of a routine that reads one element and fails.
+pub fn failure(cx: &mut Cx, nx: &NodeCx, name: &str, dtype: DType) -> Arg {
+    let mut bytes = vec![];
+    let element = Shape { dtype: routine_dtype(dtype), dims: &[] };
+    encode(&[element], &[], &[], &[], 0, &mut |part| bytes.extend_from_slice(part));
+    Arg::Weight(cx.weight(&format!("{name} of {}", nx.name), bytes, nx.origin), 0)
 }
 
 fn dense_copy(cx: &mut Cx, nx: &NodeCx, view: &View) -> Result<View, LowerError> {
