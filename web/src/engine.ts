@@ -163,10 +163,12 @@ export class Engine implements Backend {
     } else {
       let before = performance.now();
       let turn = before;
-      for (let step = 0; step < count; step++) {
-        instance.run(step, step + 1);
+      // A branch goes back in a loop, or past steps.
+      for (let step = 0; step < count; ) {
+        const next = instance.run(step, step + 1);
         let now = performance.now();
-        if (steps !== undefined) steps[step] = now - before;
+        if (steps !== undefined) steps[step]! += now - before;
+        step = next;
         if (signal !== undefined && now - turn > SLICE_MS) {
           await nextTurn();
           signal.throwIfAborted();

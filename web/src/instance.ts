@@ -57,9 +57,10 @@ export class Instance {
     return instance;
   }
 
-  /** Executes steps first..last (half-open). */
-  run(first: number, last: number): void {
+  /** Executes steps until one outside of first..last (half-open) is due: its number. */
+  run(first: number, last: number): number {
     this.call(() => this.exports.run(first, last));
+    return new DataView(this.exports.memory.buffer, this.exports.status() >>> 0).getUint32(STATUS_RECORD.step, true);
   }
 
   /** Copies an input's elements to where the module expects them. */

@@ -55,16 +55,19 @@ pub struct StepTime {
     pub gflops: f64,
 }
 
-/// Times every step alone, `repeat` times (at least once).
+/// Times every step alone, `repeat` times (at least once). A step in a loop counts with all its iterations.
 pub fn profile(instance: &mut Instance, inputs: &[NamedTensor], repeat: usize) -> Result<Vec<StepTime>, EngineError> {
     let mut times = vec![vec![]; instance.steps()];
     for _ in 0..repeat.max(1) {
         instance.write_inputs(inputs)?;
-        for (step, times) in times.iter_mut().enumerate() {
+        let mut run = vec![0.0; times.len()];
+        let mut step = 0;
+        while let Some(sum) = run.get_mut(step) {
             let start = Instant::now();
-            instance.run_steps(step..step + 1)?;
-            times.push(start.elapsed().as_secs_f64() * 1e3);
+            step = instance.run_steps(step..step + 1)?;
+            *sum += start.elapsed().as_secs_f64() * 1e3;
         }
+        times.iter_mut().zip(run).for_each(|(times, ms)| times.push(ms));
     }
     let medians: Vec<f64> = times.iter().map(|t| Times::of(t).median_ms).collect();
     let total: f64 = medians.iter().sum();

@@ -277,21 +277,23 @@ impl Instance {
         Ok(())
     }
 
-    /// Executes steps, each one or several layers; see [`Manifest::steps`].
-    pub fn run_steps(&mut self, steps: Range<usize>) -> Result<(), EngineError> {
+    /// Executes steps, each one or several layers (see [`Manifest::steps`]), until one outside of the range is due: the step
+    /// to go on with. That is the range's end, unless a branch leads elsewhere.
+    pub fn run_steps(&mut self, steps: Range<usize>) -> Result<usize, EngineError> {
         let stop = self.stop_handle();
         // Where nobody can reach into the memory meanwhile, a stop takes effect between calls.
         let watched = Arc::strong_count(&stop.asked) > 2 && stop.flag.is_none();
-        let calls = if watched { steps.clone().map(|step| step..step + 1).collect() } else { vec![steps.clone()] };
-        for steps in calls {
+        let mut next = steps.start;
+        loop {
             if stop.flag.is_none() && stop.asked.load(Ordering::SeqCst) {
                 stop.clear();
-                let layers = self.layers(steps.start).unwrap_or_default();
-                return Err(EngineError::Status { status: Status::Cancelled, step: steps.start as u32, layers, detail: 0 });
+                let layers = self.layers(next).unwrap_or_default();
+                return Err(EngineError::Status { status: Status::Cancelled, step: next as u32, layers, detail: 0 });
             }
-            let code = match self.run.call(&mut self.store, (steps.start as u32, steps.end as u32)) {
+            let call = if watched { next..next + 1 } else { steps.clone() };
+            let code = match self.run.call(&mut self.store, (call.start as u32, call.end as u32)) {
                 Ok(code) => code,
-                Err(error) => return Err(self.trap(&error, Some(steps))),
+                Err(error) => return Err(self.trap(&error, Some(call))),
             };
             let failure = self.threads.as_ref().and_then(|(_, workers)| workers.as_ref()?.failure());
             if code == Status::WorkerFailed as u32 {
@@ -301,8 +303,17 @@ impl Instance {
                 stop.clear();
             }
             self.check(code)?;
+            next = self.next_step()?;
+            if !watched || !steps.contains(&next) {
+                return Ok(next);
+            }
         }
-        Ok(())
+    }
+
+    /// The step after the last call of `run`, which succeeded.
+    fn next_step(&mut self) -> Result<usize, EngineError> {
+        let at = self.status.call(&mut self.store, ()).map_err(|error| self.trap(&error, None))?;
+        Ok(self.word(at, core::mem::offset_of!(abi::StatusRecord, step))? as usize)
     }
 
     /// Copies outputs out of the arena.

@@ -40,6 +40,7 @@ fn module(address: i32, value: i32) -> Vec<u8> {
         args,
         tasks: 1,
         sequential: false,
+        branch: None,
         origin: vec![origin.into()],
         macs: 4,
         reads,
@@ -133,5 +134,5 @@ fn a_manifest_that_lies_is_refused() {
     };
     assert!(lie(r#""dtype":"f32""#, r#""dtype":"f99""#).contains("`x` has the unknown type f99"));
     assert!(lie(r#""shape":[4]"#, r#""shape":[5]"#).contains("`x` takes 16 bytes, which is not f32[5]"));
-    assert!(lie(r#""abi":1"#, r#""abi":9"#).contains("ABI version 9"));
+    assert!(lie(r#""abi":2"#, r#""abi":9"#).contains("ABI version 9"));
 }

@@ -65,6 +65,7 @@ fn plan(rounds: i32, last: Kernel) -> Plan {
         },
         tasks: tasks as u32,
         sequential: false,
+        branch: None,
         origin: vec![origin.into()],
         macs: (rounds as usize * tasks * BLOCK) as u64,
         reads: vec![BufferId(from)],

@@ -6,8 +6,8 @@
 //! Weights and arena start on a cache line, or on the largest alignment that one of them asks for.
 
 use crate::{LinkError, MAX_MEMORY_BYTES, MAX_WEIGHT_BYTES};
-use abi::{ARG_BYTES, StepRecord};
-use lower::plan::{Arg, KernelId, Plan, Step};
+use abi::{ARG_BYTES, BRANCH_IF_SET, BRANCH_UNLESS_SET, StepRecord};
+use lower::plan::{Arg, Branch, KernelId, Plan, Step};
 use std::collections::HashMap;
 
 /// A cache line.
@@ -131,8 +131,12 @@ pub fn records(plan: &Plan, layout: &Layout) -> Vec<u8> {
     let first_args = layout.steps + layout.step_count * StepRecord::BYTES;
     for (step, kernel) in plan.steps.iter().zip(&layout.table.of_step) {
         let args_at = first_args + args.len() as u32;
-        let record = StepRecord { kernel: *kernel, args: args_at, tasks: step.tasks, parallel: parallel(plan, step) };
-        for word in [record.kernel, record.args, record.tasks, record.parallel] {
+        let (branch, target) = match step.branch {
+            None => (0, 0),
+            Some(Branch { when, target }) => (if when { BRANCH_IF_SET } else { BRANCH_UNLESS_SET }, target as u32),
+        };
+        let record = StepRecord { kernel: *kernel, args: args_at, tasks: step.tasks, parallel: parallel(plan, step), branch, target };
+        for word in [record.kernel, record.args, record.tasks, record.parallel, record.branch, record.target] {
             steps.extend(word.to_le_bytes());
         }
         for arg in &step.args {

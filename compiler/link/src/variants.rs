@@ -82,7 +82,7 @@ pub fn difference(plan: &Plan, other: &Plan) -> Option<String> {
         return differs("the numbers of steps");
     }
     for (number, (a, b)) in plan.steps.iter().zip(&other.steps).enumerate() {
-        if (&a.args, a.tasks, a.sequential, a.macs, &a.origin) != (&b.args, b.tasks, b.sequential, b.macs, &b.origin) {
+        if (&a.args, a.tasks, a.sequential, a.macs, a.branch, &a.origin) != (&b.args, b.tasks, b.sequential, b.macs, b.branch, &b.origin) {
             return Some(format!("step {number} ({}) differs", a.origin.join(", ")));
         }
     }

@@ -178,7 +178,7 @@ fn bytes_that_are_no_module() {
         the module has ABI version 0, this program knows 1
         hint: export the model again"#]],
     );
-    check(&with_manifest(br#"{"abi":1}"#), expect!["the manifest cannot be read: missing field `producer`"]);
+    check(&with_manifest(br#"{"abi":2}"#), expect!["the manifest cannot be read: missing field `producer`"]);
     check(&with_manifest(b"\xff\xff"), expect!["the manifest cannot be read: expected value at line 1 column 1"]);
 }
 

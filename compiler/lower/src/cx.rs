@@ -143,7 +143,7 @@ impl Cx {
         }
         let kernel = self.kernel(kernel);
         let origin = origin.iter().map(ToString::to_string).collect();
-        self.steps.push(Step { kernel, args, tasks, sequential: false, origin, macs, reads, writes });
+        self.steps.push(Step { kernel, args, tasks, sequential: false, origin, macs, reads, writes, branch: None });
     }
 
     /// [`Cx::step`] whose tasks need each other's results, in order.

@@ -13,33 +13,44 @@ const LIMIT: u64 = 1 << 31;
 
 /// Lowers a verified graph whose symbols are all bound. Reports every node that cannot be lowered.
 pub fn lower(graph: &Graph, options: &Options) -> Result<Plan, Vec<LowerError>> {
-    let order = graph.order();
-    free_sizes(graph, &order)?;
-    let algorithms: HashMap<NodeId, Algorithm> = order.iter().map(|id| (*id, algorithm(graph, graph.node(*id)))).collect();
-    let winograd = write::contract::winograd_nodes(graph, &order, &algorithms, options);
-    let halos = layout::halos(graph, &order, &algorithms, &winograd);
-    let mut state =
-        State { graph, cx: Cx::new(options.clone()), views: HashMap::new(), last_use: last_uses(graph, &order), halos, winograd };
-    for id in &graph.inputs {
-        let value = graph.value(*id);
-        let view = state.cx.temporary(&value.name, value.ty.dtype, &shape(graph, *id));
-        state.views.insert(*id, view);
-    }
     let mut errors = vec![];
-    for (at, id) in order.iter().enumerate() {
-        if let Err(error) = state.node(at, *id, &algorithms[id]) {
-            errors.push(error);
-            // Later nodes still get a view, so that all problems are found at once.
-            for output in &graph.node(*id).outputs {
-                let view = state.cx.temporary("", graph.ty(*output).dtype, &shape(graph, *output));
-                state.views.insert(*output, view);
-            }
-        }
-    }
+    free_sizes(graph, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }
+    let mut cx = Cx::new(options.clone());
+    let inputs: Vec<View> =
+        graph.inputs.iter().map(|id| cx.temporary(&graph.value(*id).name, graph.ty(*id).dtype, &shape(graph, *id))).collect();
+    let mut state = State::new(graph, cx, &inputs);
+    state.nodes()?;
     state.finish().map_err(|e| vec![e])
+}
+
+/// Lowers a graph within a node: its inputs lie at `inputs`, of which it may overwrite those that it owns; where its outputs
+/// lie. An output may be computed in its place among `targets`, which nothing reads before.
+pub(crate) fn lower_block(
+    cx: &mut Cx,
+    graph: &Graph,
+    inputs: &[View],
+    owned: &[usize],
+    targets: &[View],
+) -> Result<Vec<View>, Vec<LowerError>> {
+    let mut state = State::new(graph, std::mem::take(cx), inputs);
+    for (_, input) in graph.inputs.iter().enumerate().filter(|(i, _)| !owned.contains(i)) {
+        state.last_use.insert(*input, usize::MAX);
+    }
+    for (output, target) in graph.outputs.iter().zip(targets) {
+        state.targets.entry(output.value).or_insert_with(|| target.clone());
+    }
+    let done = state.nodes();
+    let outputs = graph.outputs.iter().map(|output| match (graph.constant(output.value), state.views.get(&output.value)) {
+        (Some(tensor), _) => Ok(state.cx.constant(&output.name, tensor, &[])),
+        (None, Some(view)) => Ok(view.clone()),
+        (None, None) => Err(vec![LowerError::Bug { layer: output.name.clone(), what: "output was not computed".into() }]),
+    });
+    let outputs: Result<Vec<View>, _> = outputs.collect();
+    *cx = state.cx;
+    done.and(outputs)
 }
 
 /// What error messages call a node: its layers, or its operator.
@@ -57,8 +68,11 @@ fn shape(graph: &Graph, id: ValueId) -> Vec<usize> {
 }
 
 /// Every free size, by layer.
-fn free_sizes(graph: &Graph, order: &[NodeId]) -> Result<(), Vec<LowerError>> {
-    let mut errors = vec![];
+fn free_sizes(graph: &Graph, errors: &mut Vec<LowerError>) {
+    let order = graph.order();
+    for within in order.iter().flat_map(|id| graph.node(*id).op.subgraphs()) {
+        free_sizes(within, errors);
+    }
     let mut check = |layer: String, id: ValueId| {
         if let Some(dim) = graph.ty(id).shape.iter().find(|d| !d.is_const()) {
             let symbol = dim.symbols().first().map(ToString::to_string).unwrap_or_default();
@@ -66,11 +80,10 @@ fn free_sizes(graph: &Graph, order: &[NodeId]) -> Result<(), Vec<LowerError>> {
         }
     };
     graph.inputs.iter().for_each(|id| check(format!("input `{}`", graph.value(*id).name), *id));
-    for id in order {
+    for id in &order {
         let node = graph.node(*id);
         node.outputs.iter().for_each(|output| check(layer_name(node), *output));
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// Position in the order of the last node that uses each value; outputs are used at the end.
@@ -90,13 +103,55 @@ struct State<'g> {
     last_use: HashMap<ValueId, usize>,
     halos: Halos,
     winograd: HashSet<NodeId>,
+    order: Vec<NodeId>,
+    /// Where outputs of a graph within a node are wanted.
+    targets: HashMap<ValueId, View>,
 }
 
-impl State<'_> {
-    fn node(&mut self, at: usize, id: NodeId, algorithm: &Algorithm) -> Result<(), LowerError> {
+impl<'g> State<'g> {
+    fn new(graph: &'g Graph, cx: Cx, inputs: &[View]) -> State<'g> {
+        let order = graph.order();
+        let algorithms: HashMap<NodeId, Algorithm> = order.iter().map(|id| (*id, algorithm(graph, graph.node(*id)))).collect();
+        let winograd = write::contract::winograd_nodes(graph, &order, &algorithms, &cx.options);
+        State {
+            graph,
+            cx,
+            views: graph.inputs.iter().copied().zip(inputs.iter().cloned()).collect(),
+            last_use: last_uses(graph, &order),
+            halos: layout::halos(graph, &order, &algorithms, &winograd),
+            winograd,
+            order,
+            targets: HashMap::new(),
+        }
+    }
+
+    /// Lowers every node; all problems.
+    fn nodes(&mut self) -> Result<(), Vec<LowerError>> {
+        let graph = self.graph;
+        let mut errors = vec![];
+        for (at, id) in self.order.clone().into_iter().enumerate() {
+            let node = graph.node(id);
+            let algorithm = algorithm(graph, node);
+            let done = match algorithm {
+                Algorithm::Control => self.control(id),
+                _ => self.node(at, id, &algorithm).map_err(|error| vec![error]),
+            };
+            if let Err(more) = done {
+                errors.extend(more);
+                // Later nodes still get a view, so that all problems are found at once.
+                for output in &node.outputs {
+                    let view = self.cx.temporary("", graph.ty(*output).dtype, &shape(graph, *output));
+                    self.views.insert(*output, view);
+                }
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// A node as its writer sees it, without outputs.
+    fn node_cx(&self, id: NodeId) -> Result<NodeCx<'g>, LowerError> {
         let graph = self.graph;
         let node = graph.node(id);
-        let output = node.outputs[0];
         let constants: Vec<_> = node.inputs.iter().map(|v| graph.constant(*v).cloned()).collect();
         let mut inputs: Vec<View> = vec![];
         for (i, (value, constant)) in node.inputs.iter().zip(&constants).enumerate() {
@@ -108,7 +163,8 @@ impl State<'_> {
             };
             inputs.push(view);
         }
-        let mut nx = NodeCx {
+        let output = node.outputs[0];
+        Ok(NodeCx {
             inputs,
             constants,
             output: View::dense(Source::Weight(crate::plan::WeightId(usize::MAX)), graph.ty(output).dtype, &shape(graph, output)),
@@ -116,7 +172,34 @@ impl State<'_> {
             origin: &node.origin,
             name: layer_name(node),
             winograd: self.winograd.contains(&id),
-        };
+        })
+    }
+
+    /// Where an output goes: where it is wanted, else to a buffer of its own.
+    fn output_view(&mut self, value: ValueId, origin: &[std::sync::Arc<str>]) -> Result<View, LowerError> {
+        match self.targets.get(&value) {
+            Some(target) => Ok(target.clone()),
+            None => layout::output_view(&mut self.cx, self.graph, value, self.halos.get(&value), origin),
+        }
+    }
+
+    /// A branch or a loop.
+    fn control(&mut self, id: NodeId) -> Result<(), Vec<LowerError>> {
+        let node = self.graph.node(id);
+        let mut nx = self.node_cx(id).map_err(|error| vec![error])?;
+        for output in &node.outputs {
+            nx.outputs.push(self.output_view(*output, nx.origin).map_err(|error| vec![error])?);
+        }
+        crate::control::write(&mut self.cx, &nx, &node.op)?;
+        self.views.extend(node.outputs.iter().copied().zip(nx.outputs));
+        Ok(())
+    }
+
+    fn node(&mut self, at: usize, id: NodeId, algorithm: &Algorithm) -> Result<(), LowerError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let output = node.outputs[0];
+        let mut nx = self.node_cx(id)?;
         if let Algorithm::Sizes(dims) = algorithm {
             let numbers: Option<Vec<i64>> = dims.iter().map(ir::Dim::as_const).collect();
             if let Some(numbers) = numbers {
@@ -156,14 +239,15 @@ impl State<'_> {
         }
         let dies = |v: &ValueId| self.last_use.get(v) == Some(&at) && !self.halos.contains_key(v) && !self.aliased(*v);
         // An output with a margin needs a buffer of its own.
-        let in_place = layout::in_place(algorithm, &nx, node, dies).filter(|_| !self.halos.contains_key(&output));
+        let own = self.halos.contains_key(&output) || self.targets.contains_key(&output);
+        let in_place = layout::in_place(algorithm, &nx, node, dies).filter(|_| !own);
         nx.output = match in_place {
             Some(i) => View { dtype: nx.output.dtype, ..nx.inputs[i].clone() },
-            None => layout::output_view(&mut self.cx, graph, output, self.halos.get(&output), nx.origin)?,
+            None => self.output_view(output, nx.origin)?,
         };
         nx.outputs.push(nx.output.clone());
         for value in &node.outputs[1..] {
-            nx.outputs.push(layout::output_view(&mut self.cx, graph, *value, self.halos.get(value), nx.origin)?);
+            nx.outputs.push(self.output_view(*value, nx.origin)?);
         }
         write::write(&mut self.cx, &nx, algorithm)?;
         self.views.extend(node.outputs.iter().copied().zip(nx.outputs));

@@ -63,8 +63,8 @@ pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algor
                 wanted.insert(node.inputs[0], None);
                 wanted.insert(node.outputs[0], None);
             }
-            // Routines read and write dense tensors.
-            Algorithm::Routine(_) => wanted.extend(node.inputs.iter().chain(&node.outputs).map(|v| (*v, None))),
+            // Routines read and write dense tensors, and so do branches and loops.
+            Algorithm::Routine(_) | Algorithm::Control => wanted.extend(node.inputs.iter().chain(&node.outputs).map(|v| (*v, None))),
             _ => {}
         }
     }

@@ -1,6 +1,7 @@
 //! Lowers a graph to a plan: chooses layouts and schedules, writes kernels, packs weights, places buffers. It reads no
 //! model files and writes no wasm; how a kernel becomes bytes is `kernel`'s business, how a plan becomes a file `link`'s.
 
+mod control;
 pub mod cx;
 mod driver;
 pub mod lanes;

@@ -53,6 +53,17 @@ pub struct Step {
     /// Buffers that the step reads and writes: what the memory checker replays.
     pub reads: Vec<BufferId>,
     pub writes: Vec<BufferId>,
+    /// After its tasks: where to go on, if not at the next step.
+    pub branch: Option<Branch>,
+}
+
+/// Goes on at another step when a flag says so: the byte that the step's first argument points at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Branch {
+    /// Taken when the byte is not 0, or when it is.
+    pub when: bool,
+    /// Number of a step, or of steps: the end. Before the branch it is the start of a loop.
+    pub target: usize,
 }
 
 /// Value of a kernel parameter.

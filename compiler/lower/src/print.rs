@@ -39,7 +39,10 @@ impl Plan {
         let args = step.args.iter().zip(&kernel.params).map(|(arg, param)| format!("{}={arg}", param.name));
         let writes: Vec<String> = step.writes.iter().map(|BufferId(b)| format!("b{b}")).collect();
         let (tasks, macs) = (step.tasks.to_string(), step.macs.to_string());
-        let args = args.collect::<Vec<_>>().join(" ");
+        let mut args = args.collect::<Vec<_>>().join(" ");
+        if let Some(branch) = step.branch {
+            args = format!("{args} {} step {}", if branch.when { "if set:" } else { "unless set:" }, branch.target);
+        }
         [i.to_string(), kernel.name.clone(), tasks, macs, args, writes.join(" "), step.origin.join(" + ")]
     }
 }
@@ -90,7 +93,17 @@ mod tests {
         let plan = Plan {
             model: "net".into(),
             kernels: vec![k.finish()],
-            steps: vec![Step { kernel: KernelId(0), args, tasks: 2, sequential: false, origin: origin.clone(), macs: 4, reads, writes }],
+            steps: vec![Step {
+                kernel: KernelId(0),
+                args,
+                tasks: 2,
+                sequential: false,
+                origin: origin.clone(),
+                macs: 4,
+                reads,
+                writes,
+                branch: None,
+            }],
             buffers: vec![buffer("x", 0..1, 0), buffer("scaled", 0..1, 64)],
             weights: vec![Weight { name: "net.scale.weight".into(), bytes: vec![0; 20], align: 64, origin }],
             inputs: vec![port("x", BufferId(0))],

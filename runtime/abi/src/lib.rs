@@ -10,7 +10,7 @@ extern crate alloc;
 pub mod manifest;
 
 /// Bumped whenever a host of the previous number could misread a module.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Name of the custom section that holds the JSON [`manifest::Manifest`].
 pub const MANIFEST_SECTION: &str = "wasm-torch.manifest";
@@ -31,7 +31,12 @@ const fn f(name: &'static str, params: u32, returns: bool, doc: &'static str) ->
 /// What a module exports to its host, besides `memory` and the mutable `i32` global `arena_base`.
 pub const EXPORTS: &[Function] = &[
     f("init", 0, true, "Prepares the runtime. Call once, before anything else. Returns a status code."),
-    f("run", 2, true, "run(first, last): executes steps first..last (half-open). Returns a status code; details in the status record."),
+    f(
+        "run",
+        2,
+        true,
+        "run(first, last): executes steps from `first` on until one outside of first..last (half-open) is due. Returns a status code; details in the status record.",
+    ),
     f("status", 0, true, "Address of the StatusRecord."),
     f("alloc", 1, true, "alloc(bytes): address of a 16-byte aligned block from the pools, or 0 when memory is exhausted."),
     f("free", 1, false, "free(address): gives a block from alloc back. 0 is ignored."),
@@ -101,7 +106,7 @@ pub const LINK_IMPORTS: &[Function] = &[
     f("heap_base", 0, true, "First address that nothing else uses: pools grow from here."),
     f("wait", 3, false, "wait(address, expected, microseconds): sleeps while the word is `expected`, at most so long. Threads only."),
     f("notify", 2, false, "notify(address, count): wakes up to `count` threads that wait at the address. Threads only."),
-    f("arena_base", 0, true, "This instance's `arena_base`. Threads only."),
+    f("arena_base", 0, true, "This instance's `arena_base`."),
     f("set_arena_base", 1, false, "set_arena_base(address): sets this instance's `arena_base`. Threads only."),
     f("set_stack_pointer", 1, false, "set_stack_pointer(address): sets the runtime's `__stack_pointer`. Threads only."),
 ];
@@ -115,6 +120,10 @@ pub const ROUTINE_PARAMS: usize = 12;
 
 /// Name of the exported memory.
 pub const MEMORY: &str = "memory";
+
+/// Values of [`StepRecord::branch`] besides 0.
+pub const BRANCH_UNLESS_SET: u32 = 1;
+pub const BRANCH_IF_SET: u32 = 2;
 
 /// Size in bytes of one argument of a kernel call.
 pub const ARG_BYTES: u32 = 4;
@@ -146,13 +155,18 @@ records! {
         tasks,
         /// 1 if the step is worth sharing with other threads.
         parallel,
+        /// Where to go on after the tasks: 0 at the next step, 1 at `target` if the flag is 0, 2 at `target` if it is not. The
+        /// flag is the byte of the arena that the first argument says.
+        branch,
+        /// Number of a step.
+        target,
     }
 
     /// Outcome of the last `run`.
     StatusRecord {
         /// A [`Status`] as a number.
         code,
-        /// The step that failed.
+        /// The step that failed; after Ok, the step to go on with: `last`, unless a branch led out of first..last.
         step,
         /// Meaning depends on the code: an index, a size, ….
         detail,

@@ -9,7 +9,7 @@ mod pools;
 #[cfg(feature = "threads")]
 mod threads;
 
-use abi::{PoolStats, Status, StatusRecord, StepRecord};
+use abi::{BRANCH_IF_SET, PoolStats, Status, StatusRecord, StepRecord};
 use core::arch::wasm32::{memory_grow, memory_size};
 use core::cell::UnsafeCell;
 use core::ptr;
@@ -22,6 +22,7 @@ unsafe extern "C" {
     safe fn steps() -> *const StepRecord;
     safe fn step_count() -> u32;
     safe fn heap_base() -> u32;
+    safe fn arena_base() -> u32;
 }
 
 /// See [`abi::EXPORTS`].
@@ -41,7 +42,8 @@ pub extern "C" fn run(first: u32, last: u32) -> u32 {
     }
     #[cfg(feature = "threads")]
     let _running = threads::Running::new();
-    for number in first..last {
+    let mut number = first;
+    while (first..last).contains(&number) {
         // SAFETY: `steps` is an array of `step_count` records that the linker wrote, and number < step_count.
         let step = unsafe { ptr::read(steps().add(number as usize)) };
         #[cfg(feature = "threads")]
@@ -57,8 +59,16 @@ pub extern "C" fn run(first: u32, last: u32) -> u32 {
             unsafe { (*STATUS.0.get()).step = number };
             return code;
         }
+        number = if step.branch != 0 && branches(&step) { step.target } else { number + 1 };
     }
-    Status::Ok as u32
+    set_status(Status::Ok, number, 0)
+}
+
+/// Whether a step that may branch does.
+fn branches(step: &StepRecord) -> bool {
+    // SAFETY: the first argument of such a step is the offset of a byte of the arena, which a kernel wrote.
+    let flag = unsafe { ptr::read_volatile((arena_base() + ptr::read(step.args as *const u32)) as *const u8) };
+    (flag != 0) == (step.branch == BRANCH_IF_SET)
 }
 
 /// All tasks of a step on this thread.

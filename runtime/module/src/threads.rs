@@ -5,7 +5,7 @@
 //! waits until everyone has left; who has not entered by then is not waited for. So the job's fields never change while
 //! anyone reads them, and a worker that sleeps costs nothing.
 
-use crate::{Status, StepRecord, alloc, call_kernel, free, status_code, stopped};
+use crate::{Status, StepRecord, alloc, arena_base, call_kernel, free, status_code, stopped};
 use abi::THREAD_STACK_BYTES;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -14,7 +14,6 @@ use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 unsafe extern "C" {
     safe fn wait(address: *const u32, expected: u32, microseconds: u32);
     safe fn notify(address: *const u32, count: u32);
-    safe fn arena_base() -> u32;
     safe fn set_arena_base(address: u32);
     safe fn set_stack_pointer(address: u32);
 }

@@ -31,6 +31,14 @@ pub fn check_sizes(call: &mut Call) -> Done {
     Ok(())
 }
 
+/// Inputs: iterations made, whether another one follows. Integer: the iterations that there is room for.
+pub fn check_trips(call: &mut Call) -> Done {
+    let [made, more, ..] = call.inputs;
+    let (made, more, room) = (made.int(0), more.int(0) != 0, call.int(0));
+    let fits = if more { made < room } else { made == room };
+    if fits { Ok(()) } else { fail(Status::SizeOutOfBounds, made as usize + usize::from(more)) }
+}
+
 /// Input: axes. Integers: whether dimensions are inserted (else dropped), the rank before, the shape before, the shape after.
 pub fn check_axes(call: &mut Call) -> Done {
     let axes = call.inputs[0];

@@ -107,6 +107,8 @@ macro_rules! for_each_routine {
             check_sizes dynamic::check_sizes, no_scratch;
             /// Fails unless squeezing, or unsqueezing, along these axes gives the expected shape.
             check_axes dynamic::check_axes, no_scratch;
+            /// Fails unless a loop that ends has made, and one that goes on has not yet made, so many iterations.
+            check_trips dynamic::check_trips, no_scratch;
             /// Starts, ends, axes and steps from tensors.
             dynamic_slice dynamic::slice, no_scratch;
             /// Pads, value and axes from tensors.

@@ -100,6 +100,7 @@ fn step(kernel: usize, args: Vec<Arg>, tasks: u32, origin: &str, reads: usize, w
         args,
         tasks,
         sequential: false,
+        branch: None,
         origin: vec![origin.into()],
         macs: N as u64,
         reads: vec![BufferId(reads)],

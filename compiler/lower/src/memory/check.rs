@@ -6,12 +6,14 @@
 //!   read or written; ports lie in their buffers;
 //! - buffers that are used are aligned, lie inside the arena, and all their uses fall in their live range.
 //!
-//! Checked, by replaying the steps on a map from every byte to the buffer that wrote it last:
+//! Checked, by replaying the steps on a map from every byte to the buffer that wrote it last. Where branches meet, a byte
+//! keeps an owner that it has on all ways there; a loop is replayed until nothing changes at its start:
 //! - model inputs are written before the first step, none over another;
 //! - a step reads only buffers that were written, all of whose bytes are still theirs;
 //! - a buffer that is written again (a margin first, then the inside) has kept its bytes until then;
 //! - a step writes over nothing that it reads or writes as another buffer;
-//! - model outputs are intact after the last step.
+//! - model outputs are intact after the last step;
+//! - a branch has a flag, and a target among the steps.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -59,6 +61,8 @@ pub enum MemoryFault {
     Unwritten { place: String, access: Access, buffer: String },
     #[error("{place} {access} buffer `{buffer}`, but `{by}` overwrote a part of it")]
     Overwritten { place: String, access: Access, buffer: String, by: String },
+    #[error("step {step}: the branch has no flag, or no target among the steps")]
+    Branch { step: usize },
     #[error("{place} writes buffer `{buffer}` over `{other}`, which it uses too")]
     Overlap { place: String, buffer: String, other: String },
 }
@@ -71,7 +75,14 @@ pub fn check(plan: &Plan) -> Result<(), MemoryFault> {
     for port in plan.inputs.iter().chain(&plan.outputs) {
         self::port(plan, port)?;
     }
-    let mut replay = Replay { plan, owners: Owners::default(), written: vec![false; plan.buffers.len()] };
+    for (i, step) in plan.steps.iter().enumerate() {
+        let flag =
+            matches!(step.args.first(), Some(Arg::Buffer(id, offset)) if *offset < plan.buffers[id.0].bytes && step.reads.contains(id));
+        if step.branch.is_some_and(|branch| !flag || branch.target > plan.steps.len()) {
+            return Err(MemoryFault::Branch { step: i });
+        }
+    }
+    let mut replay = Replay { plan, state: State { owners: Owners::default(), written: vec![false; plan.buffers.len()] } };
     for (i, port) in plan.inputs.iter().enumerate() {
         let place = format!("input `{}`", port.name);
         let earlier: Vec<BufferId> = plan.inputs[..i].iter().map(|p| p.buffer).collect();
@@ -85,9 +96,7 @@ pub fn check(plan: &Plan) -> Result<(), MemoryFault> {
         replay.apart(&place, BufferId(id), &inputs)?;
         replay.write(BufferId(id));
     }
-    for (i, step) in plan.steps.iter().enumerate() {
-        replay.step(i, step)?;
-    }
+    replay.steps()?;
     // What persists must still be there when the next run starts.
     for (id, buffer) in plan.buffers.iter().enumerate().filter(|(_, b)| b.persistent) {
         replay.intact(&format!("persistent buffer `{}`", buffer.name), Access::Read, BufferId(id))?;
@@ -154,11 +163,65 @@ fn port(plan: &Plan, port: &Port) -> Result<(), MemoryFault> {
 
 struct Replay<'p> {
     plan: &'p Plan,
+    state: State,
+}
+
+/// What is known before a step, whichever way led there.
+#[derive(Clone, PartialEq)]
+struct State {
     owners: Owners,
     written: Vec<bool>,
 }
 
+impl State {
+    /// What is known on both ways.
+    fn join(&mut self, other: &State) {
+        self.owners = self.owners.common(&other.owners);
+        self.written.iter_mut().zip(&other.written).for_each(|(a, b)| *a &= b);
+    }
+}
+
 impl Replay<'_> {
+    /// All steps, on all ways, until what is known at every target of a branch changes no more.
+    fn steps(&mut self) -> Result<(), MemoryFault> {
+        let start = self.state.clone();
+        let mut at_target: BTreeMap<usize, State> = BTreeMap::new();
+        loop {
+            let mut again = false;
+            self.state = start.clone();
+            for i in 0..=self.plan.steps.len() {
+                if let Some(jumped) = at_target.get(&i) {
+                    self.state.join(jumped);
+                }
+                let Some(step) = self.plan.steps.get(i) else { break };
+                self.step(i, step)?;
+                if let Some(branch) = step.branch {
+                    let mut state = self.state.clone();
+                    if branch.target <= i {
+                        self.forget(&mut state, branch.target..i + 1);
+                    }
+                    if let Some(before) = at_target.get(&branch.target) {
+                        state.join(before);
+                    }
+                    if at_target.get(&branch.target) != Some(&state) {
+                        at_target.insert(branch.target, state);
+                        again |= branch.target <= i;
+                    }
+                }
+            }
+            if !again {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What lives within a loop only is not there when the next iteration starts.
+    fn forget(&self, state: &mut State, steps: Range<usize>) {
+        for (buffer, written) in self.plan.buffers.iter().zip(&mut state.written) {
+            *written &= buffer.live.start < steps.start || buffer.live.end > steps.end;
+        }
+    }
+
     fn step(&mut self, i: usize, step: &Step) -> Result<(), MemoryFault> {
         let place = format!("step {i}");
         for &buffer in &step.reads {
@@ -169,7 +232,7 @@ impl Replay<'_> {
             self.live(&place, Access::Write, buffer, i)?;
             self.apart(&place, buffer, &step.reads)?;
             self.apart(&place, buffer, &step.writes[..at])?;
-            if self.written[buffer.0] {
+            if self.state.written[buffer.0] {
                 self.intact(&place, Access::Write, buffer)?;
             }
         }
@@ -197,10 +260,10 @@ impl Replay<'_> {
     /// Every byte of the buffer was written as this buffer's.
     fn intact(&self, place: &str, access: Access, id: BufferId) -> Result<(), MemoryFault> {
         let buffer = self.name(id);
-        if !self.written[id.0] {
+        if !self.state.written[id.0] {
             return Err(MemoryFault::Unwritten { place: place.into(), access, buffer });
         }
-        match self.owners.intruder(self.bytes(id), id) {
+        match self.state.owners.intruder(self.bytes(id), id) {
             Some(by) => Err(MemoryFault::Overwritten { place: place.into(), access, buffer, by: self.name(by) }),
             None => Ok(()),
         }
@@ -219,8 +282,8 @@ impl Replay<'_> {
     }
 
     fn write(&mut self, id: BufferId) {
-        self.owners.claim(self.bytes(id), id);
-        self.written[id.0] = true;
+        self.state.owners.claim(self.bytes(id), id);
+        self.state.written[id.0] = true;
     }
 
     fn bytes(&self, id: BufferId) -> Range<u64> {
@@ -229,17 +292,48 @@ impl Replay<'_> {
     }
 
     fn name(&self, id: BufferId) -> String {
-        self.plan.buffers[id.0].name.clone()
+        self.plan.buffers.get(id.0).map_or_else(|| "something else on another way".into(), |buffer| buffer.name.clone())
     }
 }
 
 /// Who wrote each byte last: disjoint intervals by their start.
-#[derive(Default)]
+#[derive(Default, Clone, PartialEq)]
 struct Owners {
     intervals: BTreeMap<u64, (u64, BufferId)>,
 }
 
+/// The owner of bytes that have different ones on different ways.
+const NOBODY: BufferId = BufferId(usize::MAX);
+
 impl Owners {
+    /// The owners that both agree on, with as few intervals as possible.
+    fn common(&self, other: &Owners) -> Owners {
+        let ends = |owners: &Owners| owners.intervals.iter().flat_map(|(start, (end, _))| [*start, *end]).collect::<Vec<u64>>();
+        let mut cuts = [ends(self), ends(other)].concat();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let mut common = Owners::default();
+        let mut last: Option<(u64, u64, BufferId)> = None;
+        for pair in cuts.windows(2) {
+            let owner = match (self.owner(pair[0]), other.owner(pair[0])) {
+                (None, None) => None,
+                (a, b) if a == b => a,
+                _ => Some(NOBODY),
+            };
+            match (&mut last, owner) {
+                (Some((_, end, same)), Some(owner)) if *end == pair[0] && *same == owner => *end = pair[1],
+                (_, Some(owner)) => common.intervals.extend(last.replace((pair[0], pair[1], owner)).map(|(s, e, o)| (s, (e, o)))),
+                (_, None) => {}
+            }
+        }
+        common.intervals.extend(last.map(|(s, e, o)| (s, (e, o))));
+        common
+    }
+
+    fn owner(&self, byte: u64) -> Option<BufferId> {
+        self.intervals.range(..=byte).next_back().filter(|(_, (end, _))| *end > byte).map(|(_, (_, owner))| *owner)
+    }
+
     fn claim(&mut self, bytes: Range<u64>, owner: BufferId) {
         self.split(bytes.start);
         self.split(bytes.end);

@@ -29,8 +29,34 @@ pub fn set_lifetimes(plan: &mut Plan) {
         let last = plan.steps.len().saturating_sub(1);
         touch(port.buffer, last, last + 1);
     }
+    let is_output = |buffer: usize| plan.outputs.iter().any(|port| port.buffer.0 == buffer);
+    let outputs: Vec<bool> = (0..plan.buffers.len()).map(is_output).collect();
+    around_loops(plan, &mut first, &mut end, &outputs);
     let steps = plan.steps.len();
     for (buffer, (first, end)) in plan.buffers.iter_mut().zip(first.into_iter().zip(end)) {
         buffer.live = if buffer.persistent { 0..steps } else { first.min(end)..end };
+    }
+}
+
+/// What is used within a loop and outside of it lives through all of the loop: another iteration may follow.
+fn around_loops(plan: &Plan, first: &mut [usize], end: &mut [usize], outputs: &[bool]) {
+    let back = |(i, step): (usize, &crate::plan::Step)| step.branch.filter(|b| b.target <= i).map(|b| (b.target, i + 1));
+    let loops: Vec<(usize, usize)> = plan.steps.iter().enumerate().filter_map(back).collect();
+    loop {
+        let mut changed = false;
+        for (start, stop) in &loops {
+            for buffer in 0..first.len() {
+                let (from, to) = (first[buffer], if outputs[buffer] { usize::MAX } else { end[buffer] });
+                let meets = from < *stop && to > *start;
+                if meets && (from < *start || to > *stop) && (from > *start || end[buffer] < *stop) {
+                    first[buffer] = from.min(*start);
+                    end[buffer] = end[buffer].max(*stop);
+                    changed = true;
+                }
+            }
+        }
+        if !changed {
+            return;
+        }
     }
 }

@@ -87,6 +87,7 @@ impl Builder {
             macs: 0,
             reads: reads.to_vec(),
             writes: writes.to_vec(),
+            branch: None,
         });
     }
 

@@ -29,7 +29,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, algorithm: &Algorithm) -> Result<(), Lowe
         Algorithm::Recurrent(recurrent) => recurrent::write(cx, nx, recurrent),
         Algorithm::Routine(routine) => routine::write(cx, nx, routine),
         Algorithm::View => Ok(()),
-        Algorithm::Control => Err(LowerError::Unsupported { layer: nx.name.clone(), what: "control flow by values".into() }),
+        Algorithm::Control => Err(LowerError::Bug { layer: nx.name.clone(), what: "control flow is no nest".into() }),
         Algorithm::Sizes(_) => Err(LowerError::Bug { layer: nx.name.clone(), what: "sizes are not known".into() }),
     }
 }

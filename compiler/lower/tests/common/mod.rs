@@ -33,7 +33,8 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
         let at = (arena_base + plan.buffers[port.buffer.0].offset + port.offset) as usize;
         memory[at..at + port.bytes as usize].copy_from_slice(tensor.bytes());
     }
-    for (s, step) in plan.steps.iter().enumerate() {
+    let mut s = 0;
+    while let Some(step) = plan.steps.get(s) {
         let kernel = &plan.kernels[step.kernel.0];
         for (i, (arg, param)) in step.args.iter().zip(&kernel.params).enumerate() {
             let value = match (arg, param.kind) {
@@ -58,6 +59,13 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
         let order: Vec<u32> = if step.sequential { (0..step.tasks).collect() } else { (0..step.tasks).rev().collect() };
         for task in order {
             interp.run(kernel, args, task).map_err(|e| format!("step {s}: {e}\n{kernel}"))?;
+        }
+        s += 1;
+        if let (Some(branch), Some(Arg::Buffer(b, o))) = (step.branch, step.args.first()) {
+            let flag = memory[(arena_base + plan.buffers[b.0].offset + o) as usize];
+            if (flag != 0) == branch.when {
+                s = branch.target;
+            }
         }
     }
     let read = |port: &lower::plan::Port| {
