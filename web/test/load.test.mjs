@@ -98,6 +98,6 @@ test('foreign, stripped and damaged modules', async () => {
 });
 
 test('another interface number is refused before anything else is read', async () => {
-  await refused(runtime.loadModel(doubleModule({ section: '{"abi":2,"inputs":"new"}' })), 'unsupported-abi', /interface 2.*interface 1/, /update/);
+  await refused(runtime.loadModel(doubleModule({ section: '{"abi":3,"inputs":"new"}' })), 'unsupported-abi', /interface 3.*interface 2/, /update/);
   await refused(runtime.loadModel(doubleModule({ change: (m) => ({ ...m, abi: 0 }) })), 'unsupported-abi', /export the model again/);
 });
