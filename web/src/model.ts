@@ -51,7 +51,7 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     return this.#backend.info.variant;
   }
 
-  /** Threads that compute. */
+  /** Threads that compute. They join while the model loads or soon after; `warmup` waits for them. If they fail, it becomes 1 and `why.threads` says so. */
   get threads(): number {
     return this.#backend.info.threads;
   }
@@ -81,13 +81,13 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     return Object.fromEntries(this.outputs.map(({ name, shape, dtype }, i) => [name, new Tensor(outputs[i]!, shape, dtype)])) as O;
   }
 
-  /** Runs `calls` times on zeros, so that the engine has its best code ready. Returns the milliseconds of the last call. */
+  /** Runs `calls` times on zeros, so that all threads and the engine's best code are ready. Returns the milliseconds of the last call. */
   async warmup(calls = 3): Promise<number> {
     this.#check();
     let last = 0;
     for (let call = 0; call < calls; call++) {
       const zeros: TypedArray[] = this.inputs.map(({ dtype, shape }) => new DTYPES[dtype].array(elementCount(shape)));
-      last = (await this.#backend.call(zeros, { profile: false })).ms;
+      last = (await this.#backend.call(zeros, { profile: false, ready: true })).ms;
     }
     return last;
   }
