@@ -5,7 +5,7 @@ use crate::{Kind, LinkError, LinkInfo, weights};
 use abi::manifest::{Manifest, Memory, Step, Tensor, Variant};
 use lower::plan::{Arg, Plan, Port};
 use std::collections::BTreeSet;
-use wasmparser::{Validator, WasmFeatures};
+use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
 
 /// What code of a kind may use. The baseline: WebAssembly 2.0, and so neither relaxed SIMD nor threads.
 fn allowed(kind: Kind) -> WasmFeatures {
@@ -34,11 +34,25 @@ pub fn validate(kind: Kind, wasm: &[u8]) -> Result<(), LinkError> {
     checked.map(drop).map_err(|error| LinkError::Invalid(format!("{}: {error}", kind.name())))
 }
 
-/// The features without which the code does not validate.
+/// Relaxed dot products of bytes whose second operand is unsigned. Engines may do otherwise: a host has to try.
+const UNSIGNED_DOT: &str = "relaxed-dot-unsigned";
+
+/// Whether code has dot products that engines may compute in different ways.
+fn has_relaxed_dots(code: &[u8]) -> bool {
+    let bodies = Parser::new(0).parse_all(code).filter_map(|payload| match payload {
+        Ok(Payload::CodeSectionEntry(body)) => body.get_operators_reader().ok(),
+        _ => None,
+    });
+    bodies.flatten().any(|operator| matches!(operator, Ok(Operator::I32x4RelaxedDotI8x16I7x16AddS)))
+}
+
+/// The features without which the code does not validate, or does not compute what it should.
 pub fn features(kind: Kind, code: &[u8]) -> Result<Vec<String>, LinkError> {
     validate(kind, code)?;
     let fails = |without: &WasmFeatures| Validator::new_with_features(allowed(kind).difference(*without)).validate_all(code).is_err();
-    Ok(FEATURES.iter().filter(|(_, feature)| fails(feature)).map(|(name, _)| (*name).to_string()).collect())
+    let mut names: Vec<String> = FEATURES.iter().filter(|(_, feature)| fails(feature)).map(|(name, _)| (*name).to_string()).collect();
+    names.extend(has_relaxed_dots(code).then(|| UNSIGNED_DOT.to_string()));
+    Ok(names)
 }
 
 /// The manifest of a plan's module.

@@ -13,8 +13,10 @@ pub const ALIGN: u32 = 64;
 /// What a lowering may assume and choose.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Use relaxed SIMD (fused multiply-add).
+    /// Use relaxed SIMD: fused multiply-adds, or, in a graph with products of bytes, dot products, which are exact.
     pub relaxed: bool,
+    /// Use relaxed dot products, on an engine that reads their second operand as unsigned. Lowering sets it.
+    pub relaxed_dot: bool,
     /// Kernel calls are split so that one call does about this many multiply-accumulates.
     pub macs_per_task: u64,
     /// Register tile of every contraction (rows, vectors of four columns) instead of the predicted best: for sweeps.
@@ -29,7 +31,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { relaxed: false, macs_per_task: 1 << 20, tile: None, fast_math: false, winograd: false, winograd_budget: None }
+        Options {
+            relaxed: false,
+            relaxed_dot: false,
+            macs_per_task: 1 << 20,
+            tile: None,
+            fast_math: false,
+            winograd: false,
+            winograd_budget: None,
+        }
     }
 }
 

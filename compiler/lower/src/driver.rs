@@ -5,7 +5,7 @@ use crate::layout::{self, Halos};
 use crate::plan::{Plan, Port};
 use crate::view::{Source, View};
 use crate::{LowerError, memory, write};
-use ir::{Algorithm, Def, Graph, Node, NodeId, Tensor, ValueId};
+use ir::{Algorithm, DType, Def, Graph, Node, NodeId, Op, Tensor, ValueId};
 use std::collections::{HashMap, HashSet};
 
 /// Largest arena or weights in bytes.
@@ -18,7 +18,7 @@ pub fn lower(graph: &Graph, options: &Options) -> Result<Plan, Vec<LowerError>> 
     if !errors.is_empty() {
         return Err(errors);
     }
-    let mut cx = Cx::new(options.clone());
+    let mut cx = Cx::new(without_rounding(graph, options));
     let inputs: Vec<View> =
         graph.inputs.iter().map(|id| cx.temporary(&graph.value(*id).name, graph.ty(*id).dtype, &shape(graph, *id))).collect();
     let mut state = State::new(graph, cx, &inputs);
@@ -61,6 +61,19 @@ pub fn layer_name(node: &Node) -> String {
 fn algorithm(graph: &Graph, node: &Node) -> Algorithm {
     let types: Vec<_> = node.inputs.iter().map(|v| graph.ty(*v)).collect();
     node.op.def().algorithm(&types, graph.ty(node.outputs[0]))
+}
+
+/// A quantised graph gives the same bits everywhere: it has relaxed dot products instead of fused multiply-adds.
+fn without_rounding(graph: &Graph, options: &Options) -> Options {
+    if has_byte_products(graph) { Options { relaxed: false, relaxed_dot: options.relaxed, ..options.clone() } } else { options.clone() }
+}
+
+fn has_byte_products(graph: &Graph) -> bool {
+    graph.order().into_iter().any(|id| {
+        let node = graph.node(id);
+        let is_byte = node.inputs.first().is_some_and(|x| matches!(graph.ty(*x).dtype, DType::I8 | DType::U8));
+        (is_byte && matches!(node.op, Op::Conv(_) | Op::MatMul(_))) || node.op.subgraphs().into_iter().any(|body| has_byte_products(body))
+    })
 }
 
 fn shape(graph: &Graph, id: ValueId) -> Vec<usize> {

@@ -3,10 +3,10 @@
 
 use ir::DType;
 use kernel::{
-    Const, E, Expr, F32x4, F64x2, I32, I32x4, I64x2, K, V, V128, Vector, i8x16_shuffle, i16x8_extend_low_i8x16_s, i16x8_extend_low_i8x16_u,
-    i32x4_extend_low_i16x8_s, i32x4_extend_low_i16x8_u, i32x4_ne, load_partial, load_splat8, load_splat16, load_splat32, load_splat64,
-    v128_load8_lane, v128_load16_lane, v128_load16x4_s, v128_load16x4_u, v128_load32_lane, v128_load32_zero, v128_load64_lane,
-    v128_load64_zero,
+    Const, E, Expr, F32x4, F64x2, I8x16, I16x8, I32, I32x4, I64x2, K, V, V128, Vector, i8x16_narrow_i16x8_s, i8x16_narrow_i16x8_u,
+    i8x16_shuffle, i16x8_extend_low_i8x16_s, i16x8_extend_low_i8x16_u, i16x8_narrow_i32x4_s, i32x4_extend_low_i16x8_s,
+    i32x4_extend_low_i16x8_u, i32x4_ne, load_partial, load_splat8, load_splat16, load_splat32, load_splat64, v128_load8_lane,
+    v128_load16_lane, v128_load16x4_s, v128_load16x4_u, v128_load32_lane, v128_load32_zero, v128_load64_lane, v128_load64_zero,
 };
 
 pub mod half;
@@ -218,6 +218,14 @@ fn pair(k: &mut K, addr: E<I32>, offset: u32, pattern: Pattern, n: usize) -> [E<
             [0..n.min(2), 2..n.max(2)].map(|lanes| lane_by_lane(k, addr.clone(), s, lanes, |a, i, v| v128_load64_lane(a, offset, i, v)))
         }
     }
+}
+
+/// Eight integers of a byte, which must be in its range, side by side in the low half.
+pub fn bytes_of(dtype: DType, low: E<I32x4>, high: E<I32x4>) -> E<V128> {
+    let halves = i16x8_narrow_i32x4_s(low, high);
+    let packed: E<I8x16> =
+        if dtype == DType::U8 { i8x16_narrow_i16x8_u(halves, zero::<I16x8>()) } else { i8x16_narrow_i16x8_s(halves, zero::<I16x8>()) };
+    packed.cast()
 }
 
 /// Stores the first `n` ≤ 4 elements; writes no other byte. Narrow integers must be in range.

@@ -12,6 +12,7 @@ mod double;
 mod float;
 mod int;
 mod mask;
+mod requantise;
 mod trig;
 mod wide;
 
@@ -66,6 +67,14 @@ pub fn hoist(k: &mut K, body: &Pointwise, types: &[DType], args: &[Option<Lanes>
 pub fn emit_after(k: &mut K, body: &Pointwise, types: &[DType], args: &[Lanes], hoisted: &Hoisted) -> Lanes {
     let results = body.step_types(types).expect("checked by `supported`");
     let given = |s: usize| hoisted.0.get(s).cloned().flatten();
+    if let Some(form) = requantise::find(body, types, &results).filter(|_| given(body.steps.len() - 1).is_none()) {
+        let x = match form.of {
+            Operand::Step(last) => emit_after(k, &Pointwise { steps: body.steps[..=last].to_vec() }, types, args, hoisted),
+            Operand::Arg(i) => args[i].clone(),
+            Operand::Literal(_) => panic!("literals are no arguments of rounding"),
+        };
+        return requantise::emit(k, &form, x);
+    }
     let needed = needed(body, |s| given(s).is_some());
     let uses = |operand: Operand| {
         let steps = body.steps.iter().zip(&needed).filter(|(_, needed)| **needed);

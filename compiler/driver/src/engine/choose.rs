@@ -4,10 +4,13 @@ use super::{EngineError, LoadOptions};
 use abi::manifest::{self, Manifest};
 use sha2::{Digest, Sha256};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// What wasmtime can do on every processor that it compiles for.
 const FEATURES: &[&str] =
     &["simd128", "bulk-memory", "multivalue", "mutable-globals", "nontrapping-fptoint", "reference-types", "sign-ext", "relaxed-simd"];
+/// Where its relaxed dot products read the second operand as unsigned.
+const UNSIGNED_DOT: &str = "relaxed-dot-unsigned";
 /// And with threads.
 const ATOMICS: &str = "atomics";
 
@@ -25,6 +28,9 @@ pub fn choose(manifest: &Manifest, options: &LoadOptions, threads: u32) -> Resul
         return Ok(name.clone());
     }
     let mut features = FEATURES.to_vec();
+    if has_unsigned_dot() {
+        features.push(UNSIGNED_DOT);
+    }
     // A file of one kind runs as what it is; else one thread needs no shared memory.
     if threads > 1 || names.iter().all(|name| name.contains("threads")) {
         features.push(ATOMICS);
@@ -36,6 +42,31 @@ pub fn choose(manifest: &Manifest, options: &LoadOptions, threads: u32) -> Resul
         Ok(name) => Ok(name.to_string()),
         Err(none) => Err(EngineError::Variant { what: format!("no variant without {}", none.missing.join(", ")), names: names.join(", ") }),
     }
+}
+
+/// (func (export "dot") (param $a i32) (param $b i32) (result i32) the first lane of
+/// i32x4.relaxed_dot_i8x16_i7x16_add_s of $a and $b in every byte and 0)
+#[rustfmt::skip]
+const DOT: &[u8] = &[
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 7, 1, 96, 2, 127, 127, 1, 127, 3, 2, 1, 0, 7, 7, 1, 3, 100, 111, 116, 0, 0, 10, 22, 1, 20, 0, 32, 0, 253,
+    15, 32, 1, 253, 15, 65, 0, 253, 17, 253, 147, 2, 253, 27, 0, 11,
+];
+
+/// Whether relaxed dot products are exact with an unsigned second operand.
+fn has_unsigned_dot() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let found = || -> Option<bool> {
+            let engine = super::engine().ok()?;
+            let module = wasmtime::Module::new(engine, DOT).ok()?;
+            let mut store = wasmtime::Store::new(engine, ());
+            let instance = wasmtime::Instance::new(&mut store, &module, &[]).ok()?;
+            let dot = instance.get_typed_func::<(i32, i32), i32>(&mut store, "dot").ok()?;
+            let exact = [(1, 1), (127, 255), (-127, 255)].map(|(a, b)| dot.call(&mut store, (a, b)).ok() == Some(4 * a * b));
+            Some(exact.iter().all(|exact| *exact))
+        };
+        found().unwrap_or(false)
+    })
 }
 
 /// The chunks of weights that are not in the module, in order, each compared with its hash.

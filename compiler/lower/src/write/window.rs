@@ -1,5 +1,6 @@
 //! Writes [`ir::algorithm::Window`]: depthwise convolution and pooling. The operand has a margin where taps reach
-//! outside of it, so that no kernel has border branches. `channels.rs` is the fast form, `general.rs` all others.
+//! outside of it, so that no kernel has border branches. `channels.rs` is the fast form of floats, `bytes.rs` and
+//! `maximum.rs` are those of bytes, `general.rs` all others.
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, pointer};
@@ -12,13 +13,23 @@ use ir::pointwise::Fn;
 use ir::{DType, Pointwise};
 use kernel::{E, I32, K, V};
 
+mod bytes;
 mod channels;
 mod general;
 mod loops;
+mod maximum;
 
 pub fn write(cx: &mut Cx, nx: &NodeCx, window: &Window) -> Result<(), LowerError> {
     let nest = Nest::new(cx, nx, window)?;
     if nest.extents.contains(&0) {
+        return Ok(());
+    }
+    if let Some(channel) = maximum::channel(&nest) {
+        maximum::write(cx, &nest, nx, channel);
+        return Ok(());
+    }
+    if let Some(form) = bytes::Bytes::of(&nest, nx) {
+        form.write(cx, &nest, nx);
         return Ok(());
     }
     match channels::Channels::of(&nest, nx) {

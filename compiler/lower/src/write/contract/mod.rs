@@ -3,8 +3,9 @@
 //! Axes fall into four classes. *Batch* axes index A, B and the output; *rows* A and the output; *columns* B and the
 //! output; *depth* axes A and B. B lies in panels of a few columns, depth-major. The loops of one task are
 //! `panel → row unit → tile → depth`, with the tile's sums in registers and the epilogue before the store. Products of
-//! other elements than f32 are windows of products: right, but not fast.
+//! bytes are `integer.rs`; those of other elements than f32 are windows of products: right, but not fast.
 
+mod integer;
 pub(super) mod nest;
 mod tile;
 mod transform;
@@ -93,6 +94,10 @@ pub fn winograd_nodes(graph: &Graph, order: &[NodeId], algorithms: &HashMap<Node
 
 pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerError> {
     if nx.inputs[contract.a.operand].dtype != DType::F32 {
+        let is_byte = matches!(nx.inputs[contract.a.operand].dtype, DType::U8 | DType::I8);
+        if is_byte && integer::write(cx, nx, contract)? {
+            return Ok(());
+        }
         return super::window::write_products(cx, nx, contract);
     }
     let b_operand = contract.b.operand;

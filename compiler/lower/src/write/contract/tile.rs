@@ -16,32 +16,32 @@ pub struct Tile<'a> {
 }
 
 /// Addresses of the rows of one operand: equally far apart, or one pointer each. Strides in bytes.
-enum Rows {
+pub enum Rows {
     Uniform { base: V<I32>, stride: i64 },
     Each(Vec<V<I32>>),
 }
 
 impl Rows {
-    fn at(&self, row: usize) -> (V<I32>, u32) {
+    pub fn at(&self, row: usize) -> (V<I32>, u32) {
         match self {
             Rows::Uniform { base, stride } => (*base, (row as i64 * stride) as u32),
             Rows::Each(pointers) => (pointers[row], 0),
         }
     }
 
-    fn same_for_all(&self) -> bool {
+    pub fn same_for_all(&self) -> bool {
         matches!(self, Rows::Uniform { stride: 0, .. })
     }
 
     /// Copies of the pointers that a loop may move.
-    fn moving(&self, k: &mut K) -> Rows {
+    pub fn moving(&self, k: &mut K) -> Rows {
         match self {
             Rows::Uniform { base, stride } => Rows::Uniform { base: k.let_("a_ptr", *base), stride: *stride },
             Rows::Each(pointers) => Rows::Each(pointers.iter().map(|p| k.let_("a_ptr", *p)).collect()),
         }
     }
 
-    fn advance(&self, k: &mut K, bytes: i64) {
+    pub fn advance(&self, k: &mut K, bytes: i64) {
         if bytes == 0 {
             return;
         }
@@ -189,7 +189,7 @@ fn length(axes: &[(usize, i64)]) -> usize {
 }
 
 /// Four elements in locals, so that several rows can use them.
-fn hold(k: &mut K, lanes: Lanes) -> Lanes {
+pub fn hold(k: &mut K, lanes: Lanes) -> Lanes {
     match lanes {
         Lanes::F32(e) => Lanes::F32(k.in_local("extra", e).get()),
         Lanes::I32(e) => Lanes::I32(k.in_local("extra", e).get()),

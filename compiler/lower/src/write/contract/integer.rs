@@ -1,0 +1,219 @@
+//! Products of bytes: a u8 or i8 operand with constant i8 weights, summed in `i32`. The weights lie in panels of eight
+//! columns, `[panel][depth / 4][column][4]`, which serve two tiles: with relaxed dot products (four products into each of
+//! four columns), and with `i32x4.dot_i16x8_s` on operands that are widened as they are loaded.
+//!
+//! All rows are numbered through. A tile that would reach beyond the last row starts earlier instead and computes some
+//! rows twice, with the same result.
+
+mod pack;
+mod tile;
+
+use super::nest::{self, Nest};
+use super::tile::{Rows, pattern};
+use super::{Operands, min};
+use crate::LowerError;
+use crate::cx::{Cx, NodeCx, new_kernel, pointer};
+use crate::plan::Arg;
+use crate::schedule;
+use crate::view::{Source, View, linear};
+use crate::{lanes, pointwise};
+use ir::DType;
+use ir::algorithm::Contract;
+use kernel::{E, I32, K, V};
+use pack::Panels;
+
+/// Rows in a unit of work: a multiple of the rows of every tile.
+const UNIT: usize = 30;
+
+/// Which instruction multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    /// `i32x4.relaxed_dot_i8x16_i7x16_add_s` on an engine that reads its second operand as unsigned.
+    Relaxed,
+    /// `i32x4.dot_i16x8_s`.
+    Widened,
+}
+
+/// Writes the product if its operands have a form that these kernels read; else says that they have not.
+pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<bool, LowerError> {
+    let Some(weights) = &nx.constants[contract.b.operand] else { return Ok(false) };
+    let a = &nx.inputs[contract.a.operand];
+    if weights.dtype != DType::I8 || nx.constants[contract.a.operand].is_some() || nx.output.elements() == 0 {
+        return Ok(false);
+    }
+    let operands = Operands { types: vec![], ..Operands::of(cx, nx, contract) };
+    let types = std::iter::once(DType::I32).chain(operands.extras.iter().map(|v| v.dtype)).collect();
+    let operands = Operands { types, ..operands };
+    let b = linear(&nx.inputs[contract.b.operand], &contract.b.index, contract.axes.len());
+    let nest = Nest::new(contract, &operands.linears, &operands.sizes(), &b);
+    // Four elements of the depth are read at once.
+    let reads_quads = nest.depth_in_a.last().is_some_and(|(extent, stride)| *extent >= 4 && *stride == 1);
+    let forwards = nest.rows.iter().all(|axis| axis.at.iter().all(|s| *s >= 0)) && nest.depth_in_a.iter().all(|(_, s)| *s >= 0);
+    if !nest.batch.is_empty() || !reads_quads || !forwards {
+        return Ok(false);
+    }
+    pointwise::supported(&operands.body, &operands.types).map_err(|what| LowerError::Unsupported { layer: nx.name.clone(), what })?;
+    let method = if cx.options.relaxed_dot && a.dtype == DType::U8 { Method::Relaxed } else { Method::Widened };
+    let runs = nest.depth_in_a[..nest.depth_in_a.len() - 1].iter().map(|(e, _)| e).product();
+    let panels = Panels { columns: nest.columns(), runs, run: nest.depth_in_a[nest.depth_in_a.len() - 1].0 };
+    let packed = cx.weight(&nx.name, pack::constant(weights, &b, &nest, &panels), nx.origin);
+    let packed = View::dense(Source::Weight(packed), DType::I8, &[0]);
+
+    let rows = rows_of_tile(method, nest.rows());
+    let units = nest.rows().div_ceil(UNIT);
+    let tasks = nest.macs().div_ceil(cx.options.macs_per_task);
+    let blocks = schedule::blocks(units, panels.count(), tasks, (nest.rows() * nest.depth()) as u64, panels.bytes() as u64);
+    let writer = Writer { nest: &nest, panels, operands: &operands, method, rows };
+    let name = format!("contract_i8_m{rows}n8_{}", if method == Method::Relaxed { "relaxed" } else { "simd" });
+    let mut k = new_kernel(name, &cx.options);
+    writer.kernel(&mut k, &blocks, &packed);
+    let views = || [&operands.a, &operands.output].into_iter().chain(&operands.extras);
+    let mut args: Vec<Arg> = views().zip(&operands.linears).map(|(v, l)| v.arg_at(l.base)).collect();
+    args.insert(1, packed.arg_at(0));
+    let also: Vec<&View> = views().enumerate().filter(|(i, v)| *i != 1 && v.source == operands.output.source).map(|(_, v)| v).collect();
+    let tasks = (blocks.row_blocks * blocks.column_blocks) as u32;
+    cx.step(k.finish(), args, tasks, nest.macs(), nx.origin, &[&operands.output], &also);
+    Ok(true)
+}
+
+/// The rows of a tile: as many as keep its sums in registers, fewer where that computes fewer rows twice.
+fn rows_of_tile(method: Method, rows: usize) -> usize {
+    // Cost of a row relative to the best tile.
+    let tiles: &[(usize, f64)] = match method {
+        Method::Relaxed => &[(6, 1.0), (5, 1.06)],
+        Method::Widened => &[(2, 1.0)],
+    };
+    let cost = |tile: &(usize, f64)| (rows.div_ceil(tile.0) * tile.0) as f64 * tile.1;
+    let best = tiles.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("the table is not empty");
+    best.0.min(rows)
+}
+
+struct Writer<'a> {
+    nest: &'a Nest,
+    panels: Panels,
+    operands: &'a Operands,
+    method: Method,
+    /// Rows of a tile.
+    rows: usize,
+}
+
+/// Pointers to A, the output and the epilogue's operands; and to the weights.
+struct Pointers {
+    at: Vec<V<I32>>,
+    w: V<I32>,
+}
+
+impl Writer<'_> {
+    /// task = row block · column blocks + column block
+    fn kernel(&self, k: &mut K, blocks: &schedule::Blocks, packed: &View) {
+        let a = pointer(k, "a", &self.operands.a);
+        let w = pointer(k, "w", packed);
+        let mut at = vec![a, pointer(k, "out", &self.operands.output)];
+        at.extend(self.operands.extras.iter().map(|extra| pointer(k, "extra", extra)));
+        let p = Pointers { at, w };
+        let (full, count) = (self.panels.full(), self.panels.count());
+        let task = k.task();
+        let (row_block, column_block) = match (blocks.row_blocks, blocks.column_blocks) {
+            (_, 1) => (task, None),
+            (1, _) => (task, Some(task)),
+            (_, columns) => {
+                let column = k.let_("column_block", kernel::i32_rem_u(task, columns as i32));
+                (k.let_("row_block", kernel::i32_div_u(task, columns as i32)), Some(column))
+            }
+        };
+        let rows = self.nest.rows();
+        let (mut r0, mut r1) = (E::from(0), E::from(rows));
+        if blocks.row_blocks > 1 {
+            let per = blocks.units_per_task * UNIT;
+            let start = k.let_("row_start", row_block * per as i32);
+            r0 = start.get();
+            r1 = min(k, "row_end", start + per as i32, rows).get();
+        }
+        let (mut p0, mut p1) = (E::from(0), E::from(full));
+        if let Some(block) = column_block {
+            let start = k.let_("panel_start", block * blocks.panels_per_task as i32);
+            p1 = min(k, "panel_end", start + blocks.panels_per_task as i32, full).get();
+            p0 = start.get();
+        }
+        if full > 0 {
+            let body = |k: &mut K, panel: E<I32>| {
+                let q = self.panel_pointers(k, &p, panel);
+                self.tiles(k, &q, r0.clone(), r1.clone(), 2, 4);
+            };
+            if full == 1 && column_block.is_none() {
+                body(k, 0.into())
+            } else {
+                k.for_("panel", p0, p1, 1, |k, panel| body(k, panel.get()))
+            }
+        }
+        if count > full {
+            let tail = |k: &mut K| {
+                let q = self.panel_pointers(k, &p, full.into());
+                let columns = self.panels.columns - full * pack::WIDTH;
+                self.tiles(k, &q, r0.clone(), r1.clone(), columns.div_ceil(4), (columns - 1) % 4 + 1);
+            };
+            match column_block {
+                None => tail(k),
+                Some(block) => k.if_(kernel::i32_eq(block, blocks.column_blocks as i32 - 1), tail),
+            }
+        }
+    }
+
+    /// Moves the pointers of the operands that have columns to a panel.
+    fn panel_pointers(&self, k: &mut K, p: &Pointers, panel: E<I32>) -> Pointers {
+        let at = p.at.iter().enumerate().map(|(i, base)| match self.nest.column_stride(i) {
+            0 => *base,
+            s => k.let_("panel_ptr", *base + panel.clone() * (s * pack::WIDTH as i64) as i32),
+        });
+        let at = at.collect();
+        Pointers { at, w: k.let_("panel_w", p.w + panel * self.panels.panel_bytes(2) as i32) }
+    }
+
+    /// All tiles of rows `r0..r1` for one panel.
+    fn tiles(&self, k: &mut K, p: &Pointers, r0: E<I32>, r1: E<I32>, vectors: usize, last_lanes: usize) {
+        let last = self.nest.rows() - self.rows;
+        let tile = tile::Tile { writer: self, vectors, last_lanes };
+        if last == 0 {
+            let rows = self.pointers(k, p, None);
+            return tile.write(k, p.w, &rows);
+        }
+        k.for_("row", r0, r1, self.rows as u32, |k, row| {
+            let row = if self.nest.rows().is_multiple_of(self.rows) { row } else { min(k, "first_row", row.get(), last) };
+            let rows = self.pointers(k, p, Some(row));
+            tile.write(k, p.w, &rows);
+        });
+    }
+
+    /// Where each operand has the tile's rows; without a number, from the first row on.
+    fn pointers(&self, k: &mut K, p: &Pointers, first: Option<V<I32>>) -> Vec<Rows> {
+        let strides: Vec<Option<i64>> = (0..p.at.len()).map(|i| self.nest.uniform_stride(i)).collect();
+        let coordinates: Vec<Vec<E<I32>>> = if strides.iter().all(Option::is_some) {
+            vec![]
+        } else {
+            let first = first.map_or(E::from(0), V::get);
+            (0..self.rows).map(|r| nest::coordinates(k, self.nest.rows.iter().map(|a| a.extent), first.clone() + r as i32)).collect()
+        };
+        let mut rows = vec![];
+        for (i, (base, stride)) in p.at.iter().zip(strides).enumerate() {
+            rows.push(match (stride, first) {
+                (Some(stride), None) => Rows::Uniform { base: *base, stride },
+                (Some(0), _) => Rows::Uniform { base: *base, stride: 0 },
+                (Some(stride), Some(row)) => Rows::Uniform { base: k.let_("tile_ptr", *base + row * stride as i32), stride },
+                (None, _) => {
+                    let each = coordinates.iter().map(|c| {
+                        let position = nest::offset(c, self.nest.rows.iter().map(|a| a.at[i]), base.get());
+                        k.let_("row_ptr", position)
+                    });
+                    Rows::Each(each.collect())
+                }
+            });
+        }
+        rows
+    }
+
+    /// How the columns of an operand lie in memory, and bytes from one vector of columns to the next.
+    fn pattern(&self, operand: usize) -> (lanes::Pattern, u32) {
+        let dtype = if operand == 1 { self.operands.output.dtype } else { self.operands.extras[operand - 2].dtype };
+        pattern(self.nest.column_stride(operand), dtype)
+    }
+}

@@ -1,0 +1,228 @@
+//! Depthwise convolution of bytes whose channels lie side by side. Rows of the window are taken in pairs: two taps of a
+//! channel stand beside each other as 16-bit lanes, and one `i32x4.dot_i16x8_s` adds their products to four channels. The
+//! weights lie in the order in which they are read, `[channel / 8][half][pair of rows][tap][4][2]`; a last row without a
+//! partner has zeros there.
+
+use std::collections::BTreeMap;
+
+use super::loops::{Tasks, for_even_tiles, for_rows};
+use super::{Cursor, Nest, Place, bytes};
+use crate::cx::{Cx, NodeCx, new_kernel};
+use crate::lanes::{self, Lanes, Pattern};
+use crate::plan::Arg;
+use crate::pointwise;
+use crate::view::{View, linear};
+use ir::algorithm::{Axis, Combine};
+use ir::tensor::indices;
+use ir::{DType, Tensor};
+use kernel::{E, I16x8, I32, I32x4, K, V, i8x16_shuffle, i32_lt_u, i32x4_dot_i16x8_s, load, select, v128_load8x8_s, v128_load8x8_u};
+
+/// Channels of a group.
+const GROUP: usize = 8;
+/// Widest tile: its sums, the weights of a row and a column are in registers.
+const WIDEST: usize = 8;
+/// Largest window: all taps are written out.
+const MOST_TAPS: usize = 49;
+
+/// How a nest is written in this form.
+pub struct Bytes<'a> {
+    channel: Axis,
+    /// The axis of the tiles: the positions that share columns of the operand.
+    tiled: Axis,
+    weights: &'a Tensor,
+    /// Bytes from the operand's position to each row of the window, and from tap to tap in it.
+    rows: Vec<i64>,
+    tap: i64,
+    taps: usize,
+}
+
+impl<'a> Bytes<'a> {
+    /// The form, if it fits the nest.
+    pub fn of(nest: &Nest, nx: &'a NodeCx) -> Option<Bytes<'a>> {
+        let access = nest.window.w.as_ref().filter(|_| nest.window.combine == Combine::Sum)?;
+        let weights = nx.constants[access.operand].as_deref().filter(|t| t.dtype == DType::I8)?;
+        let side_by_side = |axis: &Axis| nest.x.stride(*axis) == 1 && nest.out.stride(*axis) == 1;
+        let channel = nest.parallel.iter().copied().find(side_by_side)?;
+        let others = || nest.parallel.iter().copied().filter(|axis| *axis != channel);
+        let forwards = nest.parallel.iter().chain(&nest.reduced).all(|axis| nest.x.stride(*axis) >= 0);
+        let others_matter = access.index.iter().any(|d| others().any(|axis| d.coefficient(axis) != 0));
+        let is_byte = matches!(nest.x.view.dtype, DType::U8 | DType::I8);
+        let (row, outer) = nest.reduced.split_last()?;
+        if !forwards || others_matter || !is_byte || nest.extents[channel] < GROUP || nest.product(&nest.reduced) > MOST_TAPS {
+            return None;
+        }
+        let extents: Vec<usize> = outer.iter().map(|a| nest.extents[*a]).collect();
+        let along = |tap: Vec<usize>| outer.iter().zip(&tap).map(|(a, t)| nest.x.step(*a) * *t as i64).sum();
+        Some(Bytes {
+            channel,
+            tiled: others().next_back()?,
+            weights,
+            rows: indices(&extents).map(along).collect(),
+            tap: nest.x.step(*row),
+            taps: nest.extents[*row],
+        })
+    }
+
+    pub fn write(&self, cx: &mut Cx, nest: &Nest, nx: &NodeCx) {
+        let rows: Vec<Axis> = nest.parallel.iter().copied().filter(|a| ![self.channel, self.tiled].contains(a)).collect();
+        let tasks = Tasks::of_parts(nest.product(&rows), nest.tasks_wanted(cx), nest.extents[self.tiled], 2 * WIDEST);
+        let mut k = new_kernel(nest.name(&format!("pairs_c{}_w{}", nest.extents[self.channel], nest.extents[self.tiled])), &cx.options);
+        let packed = cx.weight(&format!("{} weights", nx.name), self.pack(nest), nx.origin);
+        let mut args = vec![nest.x.arg(), nest.out.arg(), Arg::Weight(packed, 0)];
+        let (x, out, w) = (nest.x.param(&mut k, "x"), nest.out.param(&mut k, "out"), k.weights("w"));
+        let operands: Vec<V<I32>> = nest.operands.iter().map(|operand| operand.param(&mut k, "operand")).collect();
+        args.extend(nest.operands.iter().map(Place::arg));
+        let locals = Locals::new(&mut k, self.taps);
+        for_rows(&mut k, nest, &rows, Some(self.tiled), &tasks, |k, row| {
+            let all: Vec<Cursor> = [Cursor { place: &nest.x, at: x }, Cursor { place: &nest.out, at: out }]
+                .into_iter()
+                .chain(nest.operands.iter().zip(&operands).map(|(place, at)| Cursor { place, at: *at }))
+                .map(|cursor| cursor.moved(k, "at_row", row))
+                .collect();
+            for_even_tiles(k, tasks.positions, WIDEST, |k, start, width| {
+                let at_tile: Vec<Cursor> = all.iter().map(|c| c.moved(k, "at_tile", &[(self.tiled, start.clone())])).collect();
+                self.channels(k, nest, &locals, &at_tile, w, width);
+            });
+        });
+        cx.step(k.finish(), args, tasks.count(), nest.macs(), nx.origin, &[&nest.out.view], &[]);
+    }
+
+    /// Bytes of the weights of half a group.
+    fn half_bytes(&self) -> usize {
+        self.rows.len().div_ceil(2) * self.taps * 16
+    }
+
+    fn pack(&self, nest: &Nest) -> Vec<u8> {
+        let access = nest.window.w.as_ref().expect("checked by `of`");
+        // Only strides and shape matter, not where the tensor lies.
+        let view = View::dense(nest.x.view.source, self.weights.dtype, &self.weights.shape);
+        let linear = linear(&view, &access.index, nest.extents.len());
+        let values = self.weights.as_slice::<i8>();
+        let extents: Vec<usize> = nest.reduced.iter().map(|a| nest.extents[*a]).collect();
+        let at: Vec<i64> =
+            indices(&extents).map(|tap| nest.reduced.iter().zip(&tap).map(|(a, i)| linear.strides[*a] * *i as i64).sum()).collect();
+        let channels = nest.extents[self.channel];
+        let mut packed: Vec<i16> = vec![];
+        for group in 0..channels.div_ceil(GROUP) {
+            for first in [0, 4].map(|half| first_channel(group, channels) + half) {
+                for pair in 0..self.rows.len().div_ceil(2) {
+                    for tap in 0..self.taps {
+                        for channel in first..first + 4 {
+                            let weight = |row: usize| {
+                                let at = at.get(row * self.taps + tap)?;
+                                Some(values[(linear.base + at + linear.strides[self.channel] * channel as i64) as usize])
+                            };
+                            packed.extend([2 * pair, 2 * pair + 1].map(|row| i16::from(weight(row).unwrap_or(0))));
+                        }
+                    }
+                }
+            }
+        }
+        bytemuck::cast_slice(&packed).to_vec()
+    }
+
+    /// All channels of one tile. Cursors: the operand, the output, the epilogue's operands.
+    fn channels(&self, k: &mut K, nest: &Nest, locals: &Locals, at_tile: &[Cursor], w: V<I32>, width: usize) {
+        let channels = nest.extents[self.channel];
+        k.for_("channel", 0, channels.next_multiple_of(GROUP), GROUP as u32, |k, packed| {
+            let w = k.let_("at_weights", w + packed * (2 * self.half_bytes() / GROUP) as i32);
+            let channel = if channels.is_multiple_of(GROUP) {
+                packed
+            } else {
+                let last = (channels - GROUP) as i32;
+                k.let_("first", select::<I32>(i32_lt_u(packed, last), packed, last))
+            };
+            let cursors: Vec<Cursor> = at_tile.iter().map(|c| c.moved(k, "at", &[(self.channel, channel.get())])).collect();
+            for half in 0..2 {
+                self.half(k, nest, locals, &cursors, (w, half), width);
+            }
+        });
+    }
+
+    /// Four channels of one tile.
+    fn half(&self, k: &mut K, nest: &Nest, locals: &Locals, cursors: &[Cursor], (w, half): (V<I32>, usize), width: usize) {
+        let signed = nest.x.view.dtype == DType::I8;
+        let interleave = if half == 0 { LOW } else { HIGH };
+        let read = |at: i64| -> E<I16x8> {
+            let at = cursors[0].at + bytes(at);
+            if signed { v128_load8x8_s(at, 0) } else { v128_load8x8_u(at, 0) }
+        };
+        let sums = &locals.sums[..width];
+        sums.iter().for_each(|sum| k.set(*sum, lanes::zero::<I32x4>()));
+        for (pair, rows) in self.rows.chunks(2).enumerate() {
+            for (tap, weight) in locals.weights.iter().enumerate() {
+                k.set(*weight, load::<I16x8>(w, (half * self.half_bytes() + 16 * (pair * self.taps + tap)) as u32));
+            }
+            // Which positions and taps read the column at each distance.
+            let mut columns: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
+            for position in 0..width {
+                for tap in 0..self.taps {
+                    let distance = nest.x.step(self.tiled) * position as i64 + self.tap * tap as i64;
+                    columns.entry(distance).or_default().push((position, tap));
+                }
+            }
+            for (distance, uses) in columns {
+                let upper = k.let_("upper", read(rows[0] + distance));
+                let lower = match rows.get(1) {
+                    Some(row) => k.let_("lower", read(row + distance)),
+                    None => upper,
+                };
+                k.set(locals.column, i8x16_shuffle::<I16x8>(interleave, upper, lower));
+                for (position, tap) in uses {
+                    k.set(sums[position], sums[position] + i32x4_dot_i16x8_s(locals.column, locals.weights[tap]));
+                }
+            }
+        }
+        self.finish(k, nest, sums, &cursors[1..], half);
+    }
+
+    /// The epilogue and the stores of four channels.
+    fn finish(&self, k: &mut K, nest: &Nest, sums: &[V<I32x4>], cursors: &[Cursor], half: usize) {
+        let lanes_of = |place: &Place| Pattern::of(place.step(self.channel), place.view.dtype.bytes());
+        let at = |c: &Cursor, position: usize| {
+            c.at + bytes(c.place.step(self.tiled) * position as i64 + c.place.step(self.channel) * 4 * half as i64)
+        };
+        let read = |k: &mut K, c: &Cursor, position: usize| lanes::load(k, c.place.view.dtype, at(c, position), 0, lanes_of(c.place), 4);
+        let (out, operands) = cursors.split_first().expect("the output is there");
+        // What does not change along the tile is loaded once.
+        let fixed: Vec<Option<Lanes>> = operands.iter().map(|c| (c.place.step(self.tiled) == 0).then(|| read(k, c, 0).bind(k))).collect();
+        for (position, sum) in sums.iter().enumerate() {
+            let mut args = vec![Lanes::I32(sum.get())];
+            for (c, fixed) in operands.iter().zip(&fixed) {
+                args.push(match fixed {
+                    Some(value) => value.clone(),
+                    None => read(k, c, position),
+                });
+            }
+            let value = pointwise::emit(k, nest.epilogue(), &nest.types, &args);
+            lanes::store(k, out.place.view.dtype, at(out, position), 0, lanes_of(out.place), 4, value);
+        }
+    }
+}
+
+/// Interleave the lower or the upper halves of two vectors of 16-bit lanes.
+const LOW: [u8; 16] = [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23];
+const HIGH: [u8; 16] = [8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31];
+
+/// The first channel of a group: the last group reaches back rather than beyond the end.
+fn first_channel(group: usize, channels: usize) -> usize {
+    (group * GROUP).min(channels - GROUP)
+}
+
+/// Locals that all tile widths share.
+struct Locals {
+    sums: Vec<V<I32x4>>,
+    /// The weights of a pair of rows.
+    weights: Vec<V<I16x8>>,
+    column: V<I16x8>,
+}
+
+impl Locals {
+    fn new(k: &mut K, taps: usize) -> Locals {
+        Locals {
+            sums: (0..WIDEST).map(|_| k.local("sum")).collect(),
+            weights: (0..taps).map(|_| k.local("weight")).collect(),
+            column: k.local("column"),
+        }
+    }
+}
