@@ -96,7 +96,7 @@ pub fn dims(model: &Path, arrays: &[NamedTensor]) -> Result<Vec<DimOption>, Erro
     };
     let inputs = graph.inputs.iter().map(input).collect::<Result<Vec<_>, _>>()?;
     let sizes = ir::eval::unify(&graph, &inputs)?;
-    Ok(sizes.into_iter().map(|(name, size)| DimOption { name: name.to_string(), size }).collect())
+    Ok(sizes.into_iter().map(|(name, size)| DimOption::bound(&*name, size)).collect())
 }
 
 /// What a module computed for a golden file.

@@ -7,7 +7,6 @@ import type { LoadedModule } from './load.js';
 import type { Manifest, TensorInfo } from './manifest.js';
 import { MEMORY_IMPORT } from './rewrite.js';
 import { elementCount } from './tensor.js';
-import type { VariantName } from './variant.js';
 
 /** What every module exports, and what only those with threads do. */
 export type Exports = ModuleExports & Partial<ThreadExports>;
@@ -32,20 +31,17 @@ export class Cancelled extends Error {}
 
 export class Instance {
   readonly manifest: Manifest;
-  readonly variant: VariantName;
   readonly exports: Exports;
   readonly #arenas: number[];
 
-  private constructor({ manifest, variant }: LoadedModule, instance: WebAssembly.Instance) {
+  private constructor(manifest: Manifest, instance: WebAssembly.Instance) {
     this.manifest = manifest;
-    this.variant = variant;
     this.exports = instance.exports as unknown as Exports;
     this.#arenas = [this.exports.arena_base.value as number];
   }
 
   /** Instantiates the module and calls its `init`. */
-  static async create(loaded: LoadedModule): Promise<Instance> {
-    const { module, memory } = loaded;
+  static async create({ module, manifest, memory }: LoadedModule): Promise<Instance> {
     let wasm: WebAssembly.Instance;
     try {
       wasm = await WebAssembly.instantiate(module, memory === undefined ? {} : { [MEMORY_IMPORT.module]: { [MEMORY_IMPORT.name]: memory } });
@@ -56,7 +52,7 @@ export class Instance {
         cause,
       });
     }
-    const instance = new Instance(loaded, wasm);
+    const instance = new Instance(manifest, wasm);
     instance.call(() => instance.exports.init());
     return instance;
   }
@@ -68,14 +64,15 @@ export class Instance {
   }
 
   /** Copies an input's elements to where the module expects them. */
-  write({ offset, bytes }: TensorInfo, { buffer, byteOffset, byteLength }: TypedArray): void {
-    this.#bytes(offset, bytes).set(new Uint8Array(buffer, byteOffset, byteLength));
+  write({ offset }: { readonly offset: number }, { buffer, byteOffset, byteLength }: TypedArray): void {
+    this.#bytes(offset, byteLength).set(new Uint8Array(buffer, byteOffset, byteLength));
   }
 
   /** A copy of an output's elements. */
-  read({ dtype, offset, bytes, shape }: TensorInfo): TypedArray {
+  read({ dtype, offset }: TensorInfo, shape: readonly number[]): TypedArray {
     const { array } = DTYPES[dtype];
-    return new array(this.#bytes(offset, bytes).slice().buffer as ArrayBuffer, 0, elementCount(shape));
+    const elements = elementCount(shape);
+    return new array(this.#bytes(offset, elements * array.BYTES_PER_ELEMENT).slice().buffer as ArrayBuffer, 0, elements);
   }
 
   /** Another arena in the same memory, beside the same weights: its number. The first one has number 0. */

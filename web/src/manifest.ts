@@ -3,6 +3,7 @@
 import { ABI_VERSION, MANIFEST_SECTION } from './abi.generated.js';
 import { type DType, DTYPES, findDType } from './dtype.js';
 import { WasmTorchError, messageOf } from './errors.js';
+import type { Size, SymbolInfo } from './sizes.js';
 import { HEADER } from './stream.js';
 import { elementCount, formatShape } from './tensor.js';
 import type { Variant, VariantName } from './variant.js';
@@ -11,7 +12,10 @@ import type { Variant, VariantName } from './variant.js';
 export interface TensorInfo {
   readonly name: string;
   readonly dtype: DType;
+  /** Of dimensions that are not fixed the largest size. */
   readonly shape: readonly number[];
+  /** The shape of a tensor with dimensions that are not fixed, which follow from the symbols. */
+  readonly sizes?: readonly Size[] | null;
   /** Byte offset from the arena's base. */
   readonly offset: number;
   readonly bytes: number;
@@ -52,6 +56,8 @@ export interface Manifest {
   readonly options: readonly (readonly [name: string, value: string])[];
   /** SHA-256 of each MiB of memory from `weights_base` on, `weights_bytes` in all. */
   readonly weights_sha256: readonly string[];
+  /** Sizes that the shapes of the inputs choose. */
+  readonly symbols?: readonly SymbolInfo[];
   /** The kind of the file's own code; the baseline when it does not say. */
   readonly variant?: VariantName;
   /** Further kinds, each in a custom section. */

@@ -6,7 +6,8 @@ import { WasmTorchError } from './errors.js';
 import type { MemoryStats } from './instance.js';
 import type { Manifest, TensorInfo } from './manifest.js';
 import { type Profile, Profiler, type ProfilingData } from './profile.js';
-import { elementCount, formatShape, Tensor } from './tensor.js';
+import { formatSizes, largest, shapeAt, symbolValues } from './sizes.js';
+import { elementCount, Tensor } from './tensor.js';
 import type { VariantName } from './variant.js';
 
 /** Tensors by name. */
@@ -51,7 +52,7 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     return this.#backend.info.variant;
   }
 
-  /** Threads that compute. They join while the model loads or soon after; `warmup` waits for them. If they fail, it becomes 1 and `why.threads` says so. */
+  /** Threads that compute. */
   get threads(): number {
     return this.#backend.info.threads;
   }
@@ -71,23 +72,25 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     const named = this.#named(inputs);
     this.inputs.forEach((info) => check(info, named[info.name]));
     const start = performance.now();
-    const arrays = this.inputs.map(({ name }) => named[name]!.data);
+    const sizes = symbolValues(this.manifest, named);
+    const arrays = [...this.inputs.map(({ name }) => named[name]!.data), ...(sizes.length > 0 ? [sizes] : [])];
     const profile = options.profile ?? this.#profiling;
     const call = this.#backend.call(arrays, { profile, signal: options.signal, transfer: options.transfer });
     if (options.transfer) this.inputs.forEach(({ name }) => named[name]!.dispose());
     const { outputs, ms, steps } = await call;
     if (steps !== undefined) this.#profiler.add(ms, steps);
     for (const listener of this.#listeners) listener(performance.now() - start);
-    return Object.fromEntries(this.outputs.map(({ name, shape, dtype }, i) => [name, new Tensor(outputs[i]!, shape, dtype)])) as O;
+    return Object.fromEntries(this.outputs.map((info, i) => [info.name, new Tensor(outputs[i]!, shapeAt(this.manifest, info, sizes), info.dtype)])) as O;
   }
 
-  /** Runs `calls` times on zeros, so that all threads and the engine's best code are ready. Returns the milliseconds of the last call. */
+  /** Runs `calls` times on zeros, so that the engine has its best code ready. Returns the milliseconds of the last call. */
   async warmup(calls = 3): Promise<number> {
     this.#check();
     let last = 0;
     for (let call = 0; call < calls; call++) {
       const zeros: TypedArray[] = this.inputs.map(({ dtype, shape }) => new DTYPES[dtype].array(elementCount(shape)));
-      last = (await this.#backend.call(zeros, { profile: false, ready: true })).ms;
+      const sizes = largest(this.manifest);
+      last = (await this.#backend.call([...zeros, ...(sizes.length > 0 ? [sizes] : [])], { profile: false })).ms;
     }
     return last;
   }
@@ -161,7 +164,7 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
 
 /** Throws unless `tensor` is what the model takes as this input. */
 function check(info: TensorInfo, tensor: Tensor | undefined): void {
-  const expected = `${info.dtype} ${formatShape(info.shape)}`;
+  const expected = `${info.dtype} ${formatSizes(info)}`;
   if (tensor === undefined) throw new WasmTorchError('missing-input', `Input '${info.name}' is missing.`, { hint: `it takes ${expected}` });
   if (!(tensor instanceof Tensor)) {
     throw new WasmTorchError('invalid-argument', `Input '${info.name}': expected a tensor of ${expected}, found ${typeof tensor}.`, { hint: 'wrap the data with createTensor' });
@@ -169,11 +172,6 @@ function check(info: TensorInfo, tensor: Tensor | undefined): void {
   if (tensor.dtype !== info.dtype) {
     throw new WasmTorchError('dtype-mismatch', `Input '${info.name}': expected ${info.dtype}, found ${tensor.dtype}.`, {
       hint: `createTensor(data, shape, '${info.dtype}') converts`,
-    });
-  }
-  if (formatShape(tensor.shape) !== formatShape(info.shape)) {
-    throw new WasmTorchError('shape-mismatch', `Input '${info.name}': expected shape ${formatShape(info.shape)}, found ${formatShape(tensor.shape)}.`, {
-      hint: 'other sizes need another export, with `--dim`',
     });
   }
   // A disposed tensor throws here, before anything is written.

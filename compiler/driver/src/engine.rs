@@ -9,7 +9,7 @@ mod threads;
 use abi::manifest::{self, Manifest};
 use abi::{PoolStats, Status};
 use choose::{choose, external_weights};
-pub use inputs::check_inputs;
+pub use inputs::{SymbolValues, check_inputs, shape_at, spelled};
 use ir::{DType, Tensor};
 use memory::{Memory, SharedWord};
 use std::ops::Range;
@@ -111,6 +111,8 @@ pub struct Instance {
     pool_stats: TypedFunc<(), u32>,
     threads: Option<(Exports, Option<Workers>)>,
     stop: Option<StopHandle>,
+    /// Values of the manifest's symbols in the run at hand.
+    sizes: SymbolValues,
 }
 
 /// Stops a run of the instance it belongs to, from any thread.
@@ -223,7 +225,8 @@ impl Instance {
         let pool_stats = instance.get_typed_func(&mut store, "pool_stats").map_err(wrong)?;
         let stop_flag: TypedFunc<(), u32> = instance.get_typed_func(&mut store, "stop_flag").map_err(wrong)?;
         let manifest = image.manifest;
-        let mut loaded = Instance { manifest, variant, store, memory, arena_base, run, status, pool_stats, threads: None, stop: None };
+        let mut loaded =
+            Instance { manifest, variant, store, memory, arena_base, run, status, pool_stats, threads: None, stop: None, sizes: vec![] };
         loaded.check_manifest()?;
         let code = init.call(&mut loaded.store, ()).map_err(|error| loaded.trap(&error, None))?;
         loaded.check(code)?;
@@ -268,11 +271,15 @@ impl Instance {
 
     /// Copies inputs into the arena. A run may overwrite them.
     pub fn write_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), EngineError> {
-        check_inputs(&self.manifest.inputs, inputs)?;
+        self.sizes = check_inputs(&self.manifest, inputs)?;
+        for (symbol, value) in self.manifest.symbols.iter().zip(&self.sizes) {
+            let at = (self.arena_base + symbol.offset) as usize;
+            self.memory.write(&mut self.store, at, &(*value as i32).to_le_bytes()).expect("checked when loaded");
+        }
         for input in &self.manifest.inputs {
             let given = inputs.iter().find(|i| i.name == input.name).expect("checked");
             let at = (self.arena_base + input.offset) as usize;
-            self.memory.write(&mut self.store, at, &given.tensor.bytes()[..input.bytes as usize]).expect("checked when loaded");
+            self.memory.write(&mut self.store, at, given.tensor.bytes()).expect("checked when loaded");
         }
         Ok(())
     }
@@ -320,8 +327,10 @@ impl Instance {
     pub fn read_outputs(&self) -> Result<Vec<NamedTensor>, EngineError> {
         let read = |output: &manifest::Tensor| {
             let at = (self.arena_base + output.offset) as usize;
-            let bytes = self.memory.read(&self.store, at, output.bytes as usize).expect("checked when loaded");
-            let tensor = Tensor::from_bytes(dtype(output), &shape(output), &bytes).expect("checked when loaded");
+            let shape = shape_at(&self.manifest, output, &self.sizes);
+            let bytes = shape.iter().product::<usize>() * dtype(output).bytes();
+            let bytes = self.memory.read(&self.store, at, bytes).expect("checked when loaded");
+            let tensor = Tensor::from_bytes(dtype(output), &shape, &bytes).expect("checked when loaded");
             NamedTensor::new(&output.name, tensor)
         };
         Ok(self.manifest.outputs.iter().map(read).collect())
@@ -350,10 +359,19 @@ impl Instance {
     /// Every port must have a known type, the right size and a place in memory: a manifest may come from anywhere.
     fn check_manifest(&self) -> Result<(), EngineError> {
         let memory = self.memory.size(&self.store);
+        for symbol in &self.manifest.symbols {
+            let outside = u64::from(self.arena_base) + u64::from(symbol.offset) + 4 > memory;
+            if outside || symbol.min < 0 || symbol.max > i64::from(i32::MAX) || symbol.min > symbol.max {
+                return Err(EngineError::Interface(format!("the size `{}` cannot be used", symbol.name)));
+            }
+        }
         for port in self.manifest.inputs.iter().chain(&self.manifest.outputs) {
             let wrong = |what: String| Err(EngineError::Interface(format!("`{}` {what}", port.name)));
             let Some(dtype) = DType::from_name(&port.dtype) else { return wrong(format!("has the unknown type {}", port.dtype)) };
             let bytes = port.shape.iter().try_fold(dtype.bytes() as u64, |n, d| n.checked_mul(*d));
+            if port.sizes.as_ref().is_some_and(|sizes| sizes.len() != port.shape.len()) {
+                return wrong("has a wrong number of sizes".into());
+            }
             if bytes != Some(port.bytes.into()) {
                 return wrong(format!("takes {} bytes, which is not {}", port.bytes, described(dtype, &port.shape)));
             }

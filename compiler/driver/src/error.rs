@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     #[error(transparent)]
     Import(#[from] onnx::ImportErrors),
-    #[error("the model has free dimensions: {}\nhint: bind them, e.g. {}", .names.join(", "), .names.iter().map(|n| format!("--dim {n}=1")).collect::<Vec<_>>().join(" "))]
+    #[error("the model has free dimensions: {}\nhint: give each a size, e.g. {}, or bounds within which it stays free, e.g. {}", .names.join(", "), dim_options(.names, "1"), dim_options(.names, "1..512"))]
     FreeDims { names: Vec<String> },
     #[error("the imported graph is not valid, which is a bug of the compiler:{}", list(.0))]
     InvalidGraph(Vec<String>),
@@ -64,6 +64,10 @@ pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str
     let scored = known.into_iter().map(|k| (strsim::jaro_winkler(name, k), k));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.75);
     best.map(|(_, k)| format!("did you mean `{k}`?"))
+}
+
+fn dim_options(names: &[String], size: &str) -> String {
+    names.iter().map(|n| format!("--dim {n}={size}")).collect::<Vec<_>>().join(" ")
 }
 
 fn list(problems: &[String]) -> String {

@@ -140,7 +140,7 @@ pub fn run_passes(graph: &mut Graph, config: &Config, observer: &mut dyn FnMut(S
     Ok((rows.collect(), report.notes.iter().map(ToString::to_string).collect()))
 }
 
-/// Lowers a graph whose dimensions are bound.
+/// Lowers a graph. Its free dimensions must have bounds.
 pub fn lower(graph: &Graph, config: &Config) -> Result<Plan, Error> {
     if !graph.symbols.is_empty() {
         let names: Vec<String> = graph.symbols.keys().map(ToString::to_string).collect();
@@ -149,7 +149,8 @@ pub fn lower(graph: &Graph, config: &Config) -> Result<Plan, Error> {
             let values = graph.inputs.iter().copied().chain(graph.order().into_iter().flat_map(|n| graph.node(n).outputs.clone()));
             values.into_iter().any(|v| graph.ty(v).shape.iter().any(|d| d.symbols().iter().any(|s| **s == **name)))
         };
-        let names: Vec<String> = names.into_iter().filter(used).collect();
+        let unbounded = |name: &String| graph.symbols.get(name.as_str()).is_some_and(|bound| bound.max.is_none());
+        let names: Vec<String> = names.into_iter().filter(unbounded).filter(used).collect();
         if !names.is_empty() {
             return Err(Error::FreeDims { names });
         }

@@ -27,7 +27,7 @@ pub struct ModelInfo {
     pub parameters: u64,
     /// Multiply-accumulate operations of one run; absent when the model cannot be imported or dimensions are free.
     pub macs: Option<u64>,
-    /// Symbolic dimensions.
+    /// Symbolic dimensions, with their bounds where there are any: `seq=1..512`.
     pub free_dims: Vec<String>,
     /// Everything that keeps the model from being exported.
     pub problems: Vec<String>,
@@ -66,13 +66,17 @@ pub fn model(path: &Path, options: &ModelOptions) -> Result<ModelInfo, Error> {
     match onnx::import_file(path, &options.resolve()?) {
         Ok(imported) => {
             info.macs = macs(&imported.graph);
-            info.free_dims = imported.graph.symbols.keys().map(ToString::to_string).collect();
+            info.free_dims = imported.graph.symbols.iter().map(|(name, bound)| free_dim(name, bound)).collect();
             info.warnings = imported.warnings;
             info.problems = unlowered(imported.graph)?;
         }
         Err(errors) => info.problems = errors.problems.iter().map(ToString::to_string).collect(),
     }
     Ok(info)
+}
+
+fn free_dim(name: &str, bound: &ir::Bound) -> String {
+    bound.max.map_or_else(|| name.to_string(), |max| format!("{name}={}..{max}", bound.min))
 }
 
 /// What keeps an imported graph from becoming a plan with the default options. Nothing is known about one with free dimensions.
@@ -118,6 +122,9 @@ pub struct ModuleInfo {
     pub options: Vec<(String, String)>,
     pub inputs: Vec<manifest::Tensor>,
     pub outputs: Vec<manifest::Tensor>,
+    /// Sizes that the shapes of the inputs choose, with their bounds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub symbols: Vec<manifest::Symbol>,
     pub sizes: Sizes,
     pub kernels: Vec<WeightedKernel>,
     pub memory: Memory,
@@ -133,7 +140,8 @@ pub fn module(bytes: &[u8]) -> Result<ModuleInfo, link::ManifestError> {
     let manifest = link::read_manifest(bytes)?;
     let sizes = link::read_sizes(bytes)?;
     let memory = Memory::from(&manifest);
-    let Manifest { abi, producer, model, inputs, outputs, variant, features, variants, external_weights, steps, options, .. } = manifest;
+    let Manifest { abi, producer, model, inputs, outputs, variant, features, variants, external_weights, steps, options, symbols, .. } =
+        manifest;
     Ok(ModuleInfo {
         model,
         producer,
@@ -145,6 +153,7 @@ pub fn module(bytes: &[u8]) -> Result<ModuleInfo, link::ManifestError> {
         options,
         inputs,
         outputs,
+        symbols,
         kernels: sizes.kernels.iter().map(|(name, bytes)| WeightedKernel { name: name.clone(), bytes: *bytes }).collect(),
         sizes: (&sizes).into(),
         memory,

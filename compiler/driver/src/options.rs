@@ -12,8 +12,8 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(default)]
 pub struct ModelOptions {
-    /// Give a symbolic dimension its size; may be repeated
-    #[arg(long = "dim", value_name = "NAME=N")]
+    /// Give a symbolic dimension its size, or bounds within which it stays free; may be repeated
+    #[arg(long = "dim", value_name = "NAME=N|LOW..HIGH")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dims: Vec<DimOption>,
     /// Make an input a constant: a number, numbers separated by commas, or an .npy file; may be repeated
@@ -98,9 +98,12 @@ pub struct Config {
 impl ModelOptions {
     /// Reads the arrays that `bind` names.
     pub fn resolve(&self) -> Result<ImportOptions, Error> {
-        let dims = self.dims.iter().map(|dim| (dim.name.clone(), dim.size)).collect();
+        let bound = self.dims.iter().filter(|dim| dim.least.is_none());
+        let dims = bound.map(|dim| (dim.name.clone(), dim.size)).collect();
+        let free =
+            self.dims.iter().filter_map(|dim| Some((dim.name.clone(), ir::Bound { min: dim.least?, max: Some(dim.size) }))).collect();
         let bind_inputs = self.bind.iter().map(BindOption::resolve).collect::<Result<_, _>>()?;
-        Ok(ImportOptions { dims, bind_inputs, ..ImportOptions::default() })
+        Ok(ImportOptions { dims, free, bind_inputs, ..ImportOptions::default() })
     }
 }
 
@@ -126,7 +129,8 @@ impl ExportOptions {
             winograd_budget: self.memory_budget_mb.map(|mb| u64::from(mb) << 20),
             ..lower::Options::default()
         };
-        Ok(Config { import: self.model.resolve()?, passes, lower, link })
+        let import = ImportOptions { batch: Some(1), ..self.model.resolve()? };
+        Ok(Config { import, passes, lower, link })
     }
 
     /// The kinds of code that are asked for.
@@ -185,31 +189,46 @@ mod level_name {
     }
 }
 
-/// `NAME=N`.
+/// `NAME=N` or `NAME=LOW..HIGH`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DimOption {
     pub name: String,
+    /// The size, or the largest one.
     pub size: i64,
+    /// The smallest size of a dimension that stays free.
+    pub least: Option<i64>,
+}
+
+impl DimOption {
+    /// A dimension of one size.
+    pub fn bound(name: impl Into<String>, size: i64) -> DimOption {
+        DimOption { name: name.into(), size, least: None }
+    }
 }
 
 impl FromStr for DimOption {
     type Err = String;
     fn from_str(text: &str) -> Result<DimOption, String> {
         let (name, size) = name_and_value(text, "batch=1")?;
-        if size.contains("..") {
-            return Err("a range of sizes is not supported yet; give one number, e.g. `batch=1`".into());
-        }
-        match size.parse() {
-            Ok(size) if size >= 0 => Ok(DimOption { name: name.into(), size }),
-            _ => Err(format!("`{size}` is not a size; give a whole number, e.g. `{name}=1`")),
-        }
+        let number = |text: &str| match text.parse() {
+            Ok(size) if size >= 0 => Ok(size),
+            _ => Err(format!("`{text}` is not a size; give a whole number, e.g. `{name}=1`, or bounds, e.g. `{name}=1..512`")),
+        };
+        let (least, most) = match size.split_once("..") {
+            Some((least, most)) => (Some(number(least)?), most.strip_prefix('=').unwrap_or(most)),
+            None => (None, size),
+        };
+        Ok(DimOption { name: name.into(), size: number(most)?, least })
     }
 }
 
 impl std::fmt::Display for DimOption {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{}={}", self.name, self.size)
+        match self.least {
+            Some(least) => write!(f, "{}={least}..{}", self.name, self.size),
+            None => write!(f, "{}={}", self.name, self.size),
+        }
     }
 }
 
@@ -292,7 +311,7 @@ mod tests {
         let json = r#"{"level":"O3","dims":["batch=1"],"bind":["scale=0.5,2"],"disable_passes":["nhwc_layout"]}"#;
         let options: ExportOptions = serde_json::from_str(json).unwrap();
         assert_eq!(options.level, Some(Level::O3));
-        assert_eq!(options.model.dims, [DimOption { name: "batch".into(), size: 1 }]);
+        assert_eq!(options.model.dims, [DimOption::bound("batch", 1)]);
         assert_eq!(serde_json::to_string(&options).unwrap(), json);
         assert_eq!(serde_json::from_str::<ExportOptions>("{}").unwrap(), ExportOptions::default());
         assert!(serde_json::from_str::<ExportOptions>(r#"{"dims":["batch=-1"]}"#).is_err());

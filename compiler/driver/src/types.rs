@@ -1,7 +1,8 @@
 //! TypeScript types of one model: its inputs and outputs by name, for the loader's `Model<Inputs, Outputs>`. The loader
 //! itself needs none of it.
 
-use abi::manifest::{Manifest, Tensor};
+use crate::engine::spelled;
+use abi::manifest::{Manifest, Size, Tensor};
 use std::fmt::Write as _;
 
 /// Typed array of each element type, as the loader has them.
@@ -42,14 +43,20 @@ pub fn declarations(manifest: &Manifest) -> String {
 
 fn output(tensor: &Tensor) -> String {
     let array = ARRAYS.iter().find(|(dtype, _)| *dtype == tensor.dtype).map_or("ArrayBufferView", |(_, array)| array);
-    let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
+    // A size that is not fixed is any number.
+    let is_fixed = |d: usize| tensor.sizes.as_ref().is_none_or(|sizes| matches!(sizes[d], Size::Number(_)));
+    let size = |(d, size): (usize, &u64)| if is_fixed(d) { size.to_string() } else { "number".into() };
+    let shape: Vec<String> = tensor.shape.iter().enumerate().map(size).collect();
     let shape = shape.join(", ");
     format!("Tensor & {{ readonly dtype: {}; readonly shape: readonly [{shape}]; readonly data: {array} }}", quoted(&tensor.dtype))
 }
 
 /// `f32[1, 3, 224, 224]`.
 fn described(tensor: &Tensor) -> String {
-    format!("{}{:?}", tensor.dtype, tensor.shape)
+    match &tensor.sizes {
+        Some(sizes) => format!("{}[{}]", tensor.dtype, spelled(sizes)),
+        None => format!("{}{:?}", tensor.dtype, tensor.shape),
+    }
 }
 
 /// A string literal: names are whatever the exporter wrote.
@@ -68,7 +75,14 @@ mod tests {
 
     #[test]
     fn names_of_any_kind_are_quoted() {
-        let tensor = |name: &str, dtype: &str| Tensor { name: name.into(), dtype: dtype.into(), shape: vec![1, 10], offset: 0, bytes: 40 };
+        let tensor = |name: &str, dtype: &str| Tensor {
+            name: name.into(),
+            dtype: dtype.into(),
+            shape: vec![1, 10],
+            sizes: None,
+            offset: 0,
+            bytes: 40,
+        };
         let text = output(&tensor("x", "i64"));
         assert_eq!(text, r#"Tensor & { readonly dtype: "i64"; readonly shape: readonly [1, 10]; readonly data: BigInt64Array }"#);
         assert_eq!(quoted("a\"b\n"), r#""a\"b\n""#);

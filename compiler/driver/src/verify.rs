@@ -2,7 +2,7 @@
 //! compared. What the oracle answers is its own affair.
 
 use crate::compare::{Difference, Tolerance, compare};
-use crate::engine::{dtype, shape};
+use crate::engine::{dtype, shape_at};
 use crate::oracle::Oracle;
 use crate::{Error, Instance, NamedTensor};
 use abi::manifest::Manifest;
@@ -26,7 +26,7 @@ pub fn verify(
     label: String,
     tolerance: Tolerance,
 ) -> Result<Sample, Error> {
-    crate::engine::check_inputs(&instance.manifest().inputs, inputs)?;
+    crate::engine::check_inputs(instance.manifest(), inputs)?;
     let expected = oracle.outputs(inputs)?;
     let found = instance.forward(inputs)?;
     let mut outputs: Vec<Difference> = expected
@@ -47,12 +47,17 @@ fn missing(output: &str, mismatch: String) -> Difference {
     Difference { output: output.into(), max_abs, max_rel, argmax_equal: None, mismatch: Some(mismatch), ok: false }
 }
 
-/// Random tensors for a module's inputs.
+/// Random tensors for a module's inputs. Free sizes are the largest with seed 0, and somewhere in their bounds with others.
 pub fn random_inputs(manifest: &Manifest, seed: u64) -> Vec<NamedTensor> {
+    let size = |symbol: &abi::manifest::Symbol| match seed {
+        0 => symbol.max,
+        _ => symbol.min + (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as i64 % (symbol.max - symbol.min + 1),
+    };
+    let sizes: Vec<i64> = manifest.symbols.iter().map(size).collect();
     let tensor = |(i, input): (usize, &abi::manifest::Tensor)| {
         // Neighbouring seeds and inputs share nothing: SplitMix64 is seeded far apart.
         let seed = seed.wrapping_mul(0x1000_0000_01b3).wrapping_add(i as u64 + 1);
-        NamedTensor::new(&input.name, Tensor::random(dtype(input), &shape(input), seed))
+        NamedTensor::new(&input.name, Tensor::random(dtype(input), &shape_at(manifest, input, &sizes), seed))
     };
     manifest.inputs.iter().enumerate().map(tensor).collect()
 }

@@ -31,6 +31,7 @@ fn module(address: i32, value: i32) -> Vec<u8> {
         name: name.into(),
         dtype: "f32".into(),
         shape: vec![4],
+        sizes: None,
         buffer: BufferId(buffer),
         offset: 0,
         bytes: 16,
@@ -58,6 +59,7 @@ fn module(address: i32, value: i32) -> Vec<u8> {
         weights: vec![],
         inputs: vec![port("x", 0)],
         outputs: vec![port("y", 1)],
+        free: Default::default(),
         arena_bytes: 32,
         live_bytes: 32,
     };

@@ -52,6 +52,7 @@ fn plan(rounds: i32, last: Kernel) -> Plan {
         name: name.into(),
         dtype: "f32".into(),
         shape: vec![N as u64],
+        sizes: None,
         buffer: BufferId(at),
         offset: 0,
         bytes: (4 * N) as u32,
@@ -85,6 +86,7 @@ fn plan(rounds: i32, last: Kernel) -> Plan {
         weights: vec![],
         inputs: vec![port("a", 0)],
         outputs: vec![port("b", 1), port("d", 3)],
+        free: Default::default(),
         arena_bytes: (16 * N) as u32,
         live_bytes: (16 * N) as u32,
     }

@@ -55,6 +55,16 @@ impl DimFn {
     }
 }
 
+/// Where the operations of a [`Dim`] can be done; see [`Dim::compute`].
+pub trait Algebra {
+    type Value;
+    fn constant(&mut self, c: i64) -> Self::Value;
+    fn symbol(&mut self, name: &str) -> Self::Value;
+    fn add(&mut self, a: Self::Value, b: Self::Value) -> Self::Value;
+    fn multiply(&mut self, a: Self::Value, b: Self::Value) -> Self::Value;
+    fn binary(&mut self, f: DimFn, a: Self::Value, b: Self::Value) -> Self::Value;
+}
+
 /// The inclusive range of values a symbol may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
@@ -187,6 +197,35 @@ impl Dim {
                     }
             })
         })
+    }
+
+    /// The expression computed in another algebra: as code, as data for a host.
+    pub fn compute<A: Algebra>(&self, algebra: &mut A) -> A::Value {
+        let Repr::Poly(terms) = &self.0 else { return algebra.constant(self.as_const().unwrap_or(0)) };
+        let mut sum: Option<A::Value> = None;
+        // The constant term, which sorts first, is added last.
+        for (atoms, c) in terms.iter().rev() {
+            let mut product: Option<A::Value> = (*c != 1 || atoms.is_empty()).then(|| algebra.constant(*c));
+            for atom in atoms {
+                let factor = match atom {
+                    Atom::Symbol(name) => algebra.symbol(name),
+                    Atom::Binary(f, a, b) => {
+                        let (a, b) = (a.compute(algebra), b.compute(algebra));
+                        algebra.binary(*f, a, b)
+                    }
+                };
+                product = Some(match product {
+                    Some(product) => algebra.multiply(product, factor),
+                    None => factor,
+                });
+            }
+            let product = product.unwrap_or_else(|| algebra.constant(1));
+            sum = Some(match sum {
+                Some(sum) => algebra.add(sum, product),
+                None => product,
+            });
+        }
+        sum.unwrap_or_else(|| algebra.constant(0))
     }
 
     /// Names of the symbols in this expression, each once, in order.

@@ -93,7 +93,8 @@ fn kind(arg: Arg) -> ParamKind {
     match arg {
         Arg::Buffer(..) => ParamKind::Arena,
         Arg::Weight(..) => ParamKind::Weights,
-        Arg::Scalar(_) => ParamKind::Scalar,
+        Arg::Records => ParamKind::Weights,
+        Arg::Scalar(_) | Arg::Size(_) => ParamKind::Scalar,
     }
 }
 
@@ -108,7 +109,8 @@ fn check_arg(problems: &mut Vec<PlanError>, plan: &Plan, place: &str, arg: Arg) 
             Some(weight) => in_range(problems, place, "weight", &weight.name, offset.into(), weight.bytes.len() as u64),
             None => missing(problems, place.into(), "weight", id.0, plan.weights.len()),
         },
-        Arg::Scalar(_) => {}
+        Arg::Size(id) if id.0 >= plan.free.sizes.len() => missing(problems, place.into(), "size", id.0, plan.free.sizes.len()),
+        Arg::Scalar(_) | Arg::Size(_) | Arg::Records => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::layout::Layout;
 use crate::{Kind, LinkError, LinkInfo, weights};
-use abi::manifest::{Manifest, Memory, Step, Tensor, Variant};
+use abi::manifest::{Manifest, Memory, Step, Symbol, Tensor, Variant};
 use lower::plan::{Arg, Plan, Port};
 use std::collections::BTreeSet;
 use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
@@ -79,8 +79,16 @@ pub fn manifest(plan: &Plan, info: &LinkInfo, layout: &Layout, own: Variant, var
         steps: plan.steps.iter().map(|step| self::step(plan, step, kernel_bytes[step.kernel.0])).collect(),
         options: info.options.clone(),
         weights_sha256: weights::hashes(plan, layout),
+        symbols: symbols(plan),
         external_weights: None,
     }
+}
+
+fn symbols(plan: &Plan) -> Vec<Symbol> {
+    let Some(at) = plan.free.at else { return vec![] };
+    let symbols = plan.free.symbols.iter().enumerate();
+    let offset = |i: usize| plan.buffers[at.0].offset + 4 * i as u32;
+    symbols.map(|(i, (name, b))| Symbol { name: name.to_string(), min: b.min, max: b.max.unwrap_or(b.min), offset: offset(i) }).collect()
 }
 
 fn tensor(plan: &Plan, port: &Port) -> Tensor {
@@ -88,6 +96,7 @@ fn tensor(plan: &Plan, port: &Port) -> Tensor {
         name: port.name.clone(),
         dtype: port.dtype.clone(),
         shape: port.shape.clone(),
+        sizes: port.sizes.clone(),
         offset: plan.buffers[port.buffer.0].offset + port.offset,
         bytes: port.bytes,
     }
@@ -96,7 +105,7 @@ fn tensor(plan: &Plan, port: &Port) -> Tensor {
 fn step(plan: &Plan, step: &lower::plan::Step, code_bytes: u32) -> Step {
     let weights = step.args.iter().filter_map(|arg| match arg {
         Arg::Weight(id, _) => Some(id.0),
-        Arg::Buffer(..) | Arg::Scalar(_) => None,
+        _ => None,
     });
     let weights: BTreeSet<usize> = weights.collect();
     Step {

@@ -110,6 +110,9 @@ impl Layout {
             Arg::Buffer(id, offset) => plan.buffers[id.0].offset + offset,
             Arg::Weight(id, offset) => self.weights_base + self.weight_offsets[id.0] + offset,
             Arg::Scalar(value) => value as u32,
+            // Written by the first step.
+            Arg::Size(_) => 0,
+            Arg::Records => self.steps,
         }
     }
 }

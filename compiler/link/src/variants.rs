@@ -78,6 +78,9 @@ pub fn difference(plan: &Plan, other: &Plan) -> Option<String> {
     if ports(plan) != ports(other) {
         return differs("the inputs or outputs");
     }
+    if plan.free != other.free {
+        return differs("the free sizes");
+    }
     if plan.steps.len() != other.steps.len() {
         return differs("the numbers of steps");
     }

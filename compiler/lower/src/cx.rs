@@ -1,9 +1,10 @@
 //! The state of one lowering: what has been planned so far. Writers add kernels, weights, buffers and steps through it.
 
-use crate::plan::{Arg, Buffer, BufferId, KernelId, Step, Weight, WeightId};
+use crate::extent::Extent;
+use crate::plan::{Arg, Buffer, BufferId, KernelId, SizeId, Step, Weight, WeightId};
 use crate::view::{Source, View};
 use indexmap::IndexMap;
-use ir::{DType, Tensor};
+use ir::{DType, Dim, Symbols, Tensor};
 use kernel::Kernel;
 use std::sync::Arc;
 
@@ -64,6 +65,12 @@ pub struct NodeCx<'a> {
 #[derive(Debug, Default)]
 pub struct Cx {
     pub options: Options,
+    /// Free sizes and their bounds.
+    pub symbols: Symbols,
+    /// Sizes that arguments hold.
+    pub sizes: Vec<Dim>,
+    /// The largest tensor that no memory holds.
+    pub too_large: Option<u64>,
     pub kernels: Vec<Kernel>,
     by_code: IndexMap<kernel::CodeKey, KernelId>,
     pub steps: Vec<Step>,
@@ -95,6 +102,35 @@ impl Cx {
     pub fn temporary(&mut self, name: &str, dtype: DType, shape: &[usize]) -> View {
         let bytes = shape.iter().product::<usize>() * dtype.bytes();
         View::dense(Source::Buffer(self.buffer(name, bytes)), dtype, shape)
+    }
+
+    pub fn extent(&self, dim: &Dim) -> Extent {
+        Extent::of(dim, &self.symbols)
+    }
+
+    pub fn extents(&self, shape: &[Dim]) -> Vec<Extent> {
+        shape.iter().map(|dim| self.extent(dim)).collect()
+    }
+
+    /// The argument with the value of `dim`.
+    pub fn size(&mut self, dim: &Dim) -> Arg {
+        let known = self.sizes.iter().position(|d| d == dim);
+        Arg::Size(SizeId(known.unwrap_or_else(|| {
+            self.sizes.push(dim.clone());
+            self.sizes.len() - 1
+        })))
+    }
+
+    /// A tensor of the arena, with room for its free sizes.
+    pub fn tensor(&mut self, name: &str, dtype: DType, shape: &[Extent]) -> View {
+        let (mut view, elements) = View::roomy(Source::Buffer(BufferId(0)), dtype, shape);
+        let bytes = elements.saturating_mul(dtype.bytes());
+        let fits = bytes <= i32::MAX as usize;
+        if !fits {
+            self.too_large = self.too_large.max(Some(bytes as u64));
+        }
+        view.source = Source::Buffer(self.buffer(name, if fits { bytes } else { 1 }));
+        view
     }
 
     /// Constant bytes; equal ones are stored once.

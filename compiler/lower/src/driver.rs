@@ -1,6 +1,7 @@
 //! The lowering of a whole graph: one writer per algorithm, in the graph's order.
 
 use crate::cx::{Cx, NodeCx, Options};
+use crate::free;
 use crate::layout::{self, Halos};
 use crate::plan::{Plan, Port};
 use crate::view::{Source, View};
@@ -11,19 +12,29 @@ use std::collections::{HashMap, HashSet};
 /// Largest arena or weights in bytes.
 const LIMIT: u64 = 1 << 31;
 
-/// Lowers a verified graph whose symbols are all bound. Reports every node that cannot be lowered.
+/// Lowers a verified graph whose symbols all have bounds. Reports every node that cannot be lowered.
 pub fn lower(graph: &Graph, options: &Options) -> Result<Plan, Vec<LowerError>> {
-    let mut errors = vec![];
-    free_sizes(graph, &mut errors);
-    if !errors.is_empty() {
-        return Err(errors);
-    }
+    free::check(graph)?;
     let mut cx = Cx::new(without_rounding(graph, options));
-    let inputs: Vec<View> =
-        graph.inputs.iter().map(|id| cx.temporary(&graph.value(*id).name, graph.ty(*id).dtype, &shape(graph, *id))).collect();
+    cx.symbols.clone_from(&graph.symbols);
+    let (mut inputs, mut ports) = (vec![], vec![]);
+    for id in &graph.inputs {
+        let value = graph.value(*id);
+        let extents = cx.extents(&value.ty.shape);
+        let view = cx.tensor(&value.name, value.ty.dtype, &extents);
+        // Hosts see dense tensors.
+        let mut dense = view.clone();
+        if !view.is_dense() {
+            let elements = view.elements();
+            dense.source = cx.temporary(&format!("{} dense", value.name), value.ty.dtype, &[elements]).source;
+            write::free::copy(&mut cx, &dense, &view, false, &[]);
+        }
+        ports.push(dense);
+        inputs.push(view);
+    }
     let mut state = State::new(graph, cx, &inputs);
     state.nodes()?;
-    state.finish().map_err(|e| vec![e])
+    state.finish(&ports).map_err(|e| vec![e])
 }
 
 /// Lowers a graph within a node: its inputs lie at `inputs`, of which it may overwrite those that it owns; where its outputs
@@ -58,7 +69,7 @@ pub fn layer_name(node: &Node) -> String {
     if node.origin.is_empty() { node.op.name().into() } else { node.origin.iter().map(|o| o.as_ref()).collect::<Vec<_>>().join(" + ") }
 }
 
-fn algorithm(graph: &Graph, node: &Node) -> Algorithm {
+pub(crate) fn algorithm(graph: &Graph, node: &Node) -> Algorithm {
     let types: Vec<_> = node.inputs.iter().map(|v| graph.ty(*v)).collect();
     node.op.def().algorithm(&types, graph.ty(node.outputs[0]))
 }
@@ -74,29 +85,6 @@ fn has_byte_products(graph: &Graph) -> bool {
         let is_byte = node.inputs.first().is_some_and(|x| matches!(graph.ty(*x).dtype, DType::I8 | DType::U8));
         (is_byte && matches!(node.op, Op::Conv(_) | Op::MatMul(_))) || node.op.subgraphs().into_iter().any(|body| has_byte_products(body))
     })
-}
-
-fn shape(graph: &Graph, id: ValueId) -> Vec<usize> {
-    graph.ty(id).const_shape().expect("sizes are bound")
-}
-
-/// Every free size, by layer.
-fn free_sizes(graph: &Graph, errors: &mut Vec<LowerError>) {
-    let order = graph.order();
-    for within in order.iter().flat_map(|id| graph.node(*id).op.subgraphs()) {
-        free_sizes(within, errors);
-    }
-    let mut check = |layer: String, id: ValueId| {
-        if let Some(dim) = graph.ty(id).shape.iter().find(|d| !d.is_const()) {
-            let symbol = dim.symbols().first().map(ToString::to_string).unwrap_or_default();
-            errors.push(LowerError::FreeSize { layer, dim: dim.to_string(), symbol });
-        }
-    };
-    graph.inputs.iter().for_each(|id| check(format!("input `{}`", graph.value(*id).name), *id));
-    for id in &order {
-        let node = graph.node(*id);
-        node.outputs.iter().for_each(|output| check(layer_name(node), *output));
-    }
 }
 
 /// Position in the order of the last node that uses each value; outputs are used at the end.
@@ -153,7 +141,8 @@ impl<'g> State<'g> {
                 errors.extend(more);
                 // Later nodes still get a view, so that all problems are found at once.
                 for output in &node.outputs {
-                    let view = self.cx.temporary("", graph.ty(*output).dtype, &shape(graph, *output));
+                    let extents = self.cx.extents(&graph.ty(*output).shape);
+                    let view = self.cx.tensor("", graph.ty(*output).dtype, &extents);
                     self.views.insert(*output, view);
                 }
             }
@@ -165,13 +154,14 @@ impl<'g> State<'g> {
     fn node_cx(&self, id: NodeId) -> Result<NodeCx<'g>, LowerError> {
         let graph = self.graph;
         let node = graph.node(id);
+        let nowhere = Source::Weight(crate::plan::WeightId(usize::MAX));
         let constants: Vec<_> = node.inputs.iter().map(|v| graph.constant(*v).cloned()).collect();
         let mut inputs: Vec<View> = vec![];
         for (i, (value, constant)) in node.inputs.iter().zip(&constants).enumerate() {
             let view = match (constant, self.views.get(value)) {
                 (_, Some(view)) => view.clone(),
                 // The view of a constant is made when a writer asks for it: most are packed instead.
-                (Some(c), None) => View::dense(Source::Weight(crate::plan::WeightId(usize::MAX)), c.dtype, &c.shape),
+                (Some(c), None) => View::dense(nowhere, c.dtype, &c.shape),
                 (None, None) => return Err(LowerError::Bug { layer: layer_name(node), what: format!("input {i} was not computed") }),
             };
             inputs.push(view);
@@ -180,7 +170,7 @@ impl<'g> State<'g> {
         Ok(NodeCx {
             inputs,
             constants,
-            output: View::dense(Source::Weight(crate::plan::WeightId(usize::MAX)), graph.ty(output).dtype, &shape(graph, output)),
+            output: View::roomy(nowhere, graph.ty(output).dtype, &self.cx.extents(&graph.ty(output).shape)).0,
             outputs: vec![],
             origin: &node.origin,
             name: layer_name(node),
@@ -220,9 +210,19 @@ impl<'g> State<'g> {
                 self.views.insert(output, self.cx.constant(&nx.name, &tensor, nx.origin));
                 return Ok(());
             }
+            let extents = nx.output.extents();
+            let view = self.cx.tensor(&nx.name, nx.output.dtype, &extents);
+            write::free::sizes(&mut self.cx, dims, &view, nx.origin);
+            self.views.insert(output, view);
+            return Ok(());
         }
         if let Algorithm::View = algorithm {
             let input = nx.input(&mut self.cx, 0);
+            if !input.free.is_empty() || !nx.output.free.is_empty() {
+                let view = write::free::reshaped(&mut self.cx, &nx.name, &input, &nx.output.extents(), nx.origin);
+                self.views.insert(output, view);
+                return Ok(());
+            }
             let mut view = View::dense(input.source, input.dtype, &nx.output.shape);
             if !input.is_dense() {
                 view = self.cx.temporary(&nx.name, input.dtype, &nx.output.shape);
@@ -275,7 +275,7 @@ impl<'g> State<'g> {
         })
     }
 
-    fn finish(mut self) -> Result<Plan, LowerError> {
+    fn finish(mut self, ports: &[View]) -> Result<Plan, LowerError> {
         let graph = self.graph;
         let mut outputs = vec![];
         for output in &graph.outputs {
@@ -294,9 +294,23 @@ impl<'g> State<'g> {
                 }
                 (_, None) => return Err(LowerError::Bug { layer: output.name.clone(), what: "output was not computed".into() }),
             };
+            let view = if view.is_dense() || view.free.is_empty() {
+                view
+            } else {
+                let mut dense = view.clone();
+                dense.source = self.cx.temporary(&output.name, view.dtype, &[view.elements()]).source;
+                (dense.offset, dense.strides) = (0, View::dense(dense.source, dense.dtype, &dense.shape).strides);
+                write::free::copy(&mut self.cx, &dense, &view, true, &[]);
+                dense
+            };
             outputs.push(port(&output.name, &view)?);
         }
-        let inputs: Vec<Port> = graph.inputs.iter().map(|id| port(&graph.value(*id).name, &self.views[id])).collect::<Result<_, _>>()?;
+        let inputs = graph.inputs.iter().zip(ports).map(|(id, view)| port(&graph.value(*id).name, view));
+        let inputs: Vec<Port> = inputs.collect::<Result<_, _>>()?;
+        if let Some(bytes) = self.cx.too_large {
+            return Err(LowerError::TooLarge { what: "one tensor", bytes, limit: LIMIT });
+        }
+        let free = write::free::first_step(&mut self.cx, free::symbols(graph));
         let weights: u64 = self.cx.weights.iter().map(|w| w.bytes.len() as u64).sum();
         if weights > LIMIT {
             return Err(LowerError::TooLarge { what: "weights", bytes: weights, limit: LIMIT });
@@ -309,6 +323,7 @@ impl<'g> State<'g> {
             weights: self.cx.weights,
             inputs,
             outputs,
+            free,
             arena_bytes: 0,
             live_bytes: 0,
         };
@@ -323,10 +338,10 @@ fn port(name: &str, view: &View) -> Result<Port, LowerError> {
     let Source::Buffer(buffer) = view.source else {
         return Err(LowerError::Bug { layer: name.into(), what: "a port must be a buffer".into() });
     };
-    if !view.is_dense() {
+    if !view.is_dense() && view.free.is_empty() {
         return Err(LowerError::Bug { layer: name.into(), what: "a port must be dense".into() });
     }
     let shape = view.shape.iter().map(|d| *d as u64).collect();
     let bytes = (view.elements() * view.dtype.bytes()) as u32;
-    Ok(Port { name: name.into(), dtype: view.dtype.name().into(), shape, buffer, offset: 0, bytes })
+    Ok(Port { name: name.into(), dtype: view.dtype.name().into(), shape, sizes: free::spelled(view), buffer, offset: 0, bytes })
 }

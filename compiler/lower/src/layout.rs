@@ -72,7 +72,7 @@ pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algor
         let algorithm = &algorithms[id];
         for access in padded_accesses(algorithm) {
             let value = graph.node(*id).inputs[access.operand];
-            let shape = graph.ty(value).const_shape().expect("sizes are bound");
+            let Some(shape) = graph.ty(value).const_shape() else { continue };
             let Some(need) = margin(access, &shape, &axes(algorithm, winograd.contains(id))) else { continue };
             let entry = wanted
                 .entry(value)
@@ -91,7 +91,7 @@ pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algor
 
 /// True when the operand of a padded access has a wide enough margin, or needs none.
 pub fn has_margin(halos: &Halos, graph: &Graph, value: ValueId, access: &Access, algorithm: &Algorithm, winograd: bool) -> bool {
-    let shape = graph.ty(value).const_shape().expect("sizes are bound");
+    let Some(shape) = graph.ty(value).const_shape() else { return true };
     let Some(need) = margin(access, &shape, &axes(algorithm, winograd)) else { return true };
     halos.get(&value).is_some_and(|have| have.value == need.value && covers(&have.before, &need.before) && covers(&have.after, &need.after))
 }
@@ -121,10 +121,13 @@ pub fn padded_copy(cx: &mut Cx, input: &View, access: &Access, algorithm: &Algor
 /// Where a node's output goes: a dense buffer, or one with a halo.
 pub fn output_view(cx: &mut Cx, graph: &Graph, value: ValueId, halo: Option<&Halo>, origin: &[Arc<str>]) -> Result<View, LowerError> {
     let v = graph.value(value);
-    let shape = v.ty.const_shape().expect("sizes are bound");
+    let extents = cx.extents(&v.ty.shape);
     match halo {
-        Some(halo) => with_halo(cx, &v.name, v.ty.dtype, &shape, halo, origin),
-        None => Ok(cx.temporary(&v.name, v.ty.dtype, &shape)),
+        Some(halo) => {
+            let shape: Vec<usize> = extents.iter().map(|e| e.most).collect();
+            with_halo(cx, &v.name, v.ty.dtype, &shape, halo, origin)
+        }
+        None => Ok(cx.tensor(&v.name, v.ty.dtype, &extents)),
     }
 }
 
@@ -135,8 +138,12 @@ pub fn in_place(algorithm: &Algorithm, nx: &NodeCx, node: &Node, dies: impl Fn(&
     let position = |i: usize| linear(&nx.inputs[i], &map.operands[i].index, map.axes.len());
     (0..nx.inputs.len()).find(|i| {
         let view = &nx.inputs[*i];
-        let fits =
-            nx.constants[*i].is_none() && view.is_dense() && view.shape == nx.output.shape && view.dtype.bytes() == nx.output.dtype.bytes();
+        // What has the output's strides has its room.
+        let like_output = view.offset == 0 && view.strides == nx.output.strides;
+        let fits = nx.constants[*i].is_none()
+            && (view.is_dense() || like_output)
+            && view.extents() == nx.output.extents()
+            && view.dtype.bytes() == nx.output.dtype.bytes();
         let alone = (0..nx.inputs.len()).all(|j| j == *i || nx.inputs[j].source != view.source || position(j) == position(*i));
         fits && alone && matches!(view.source, Source::Buffer(_)) && dies(&node.inputs[*i])
     })

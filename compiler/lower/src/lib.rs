@@ -4,6 +4,8 @@
 mod control;
 pub mod cx;
 mod driver;
+pub mod extent;
+mod free;
 pub mod lanes;
 pub mod layout;
 pub mod memory;
@@ -23,6 +25,8 @@ pub use plan::Plan;
 pub enum LowerError {
     #[error("{layer}: the size {dim} is free; bind it, e.g. --dim {symbol}=1")]
     FreeSize { layer: String, dim: String, symbol: String },
+    #[error("{layer}: {operator} does not support the free size {dim} yet; bind it, e.g. --dim {symbol}=1")]
+    FreeOperator { layer: String, operator: String, dim: String, symbol: String },
     #[error("{layer}: {what} is not supported")]
     Unsupported { layer: String, what: String },
     #[error("the model needs {bytes} bytes of {what}; a 32-bit memory holds at most {limit}")]

@@ -1,6 +1,9 @@
 //! The plan: kernels, the steps that call them, the buffers and weights they touch. Not yet addresses in a file: that is the linker's.
 
+use abi::manifest::Size;
+use ir::{Bound, Dim};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Everything the linker needs to know about a compiled model.
 #[derive(Debug, Clone)]
@@ -14,9 +17,23 @@ pub struct Plan {
     pub weights: Vec<Weight>,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
+    pub free: Free,
     /// Size of the arena in bytes, and the largest sum of bytes live at one step.
     pub arena_bytes: u32,
     pub live_bytes: u32,
+}
+
+/// The sizes of a plan that are chosen before a run; none in most plans.
+///
+/// The first step of a plan with any computes `sizes` from the words in `at` and writes them into the argument records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Free {
+    /// Symbols and their bounds: hosts choose a value of each.
+    pub symbols: Vec<(Arc<str>, Bound)>,
+    /// Where hosts write the values, an `i32` each, in this order.
+    pub at: Option<BufferId>,
+    /// What arguments are made of.
+    pub sizes: Vec<Dim>,
 }
 
 macro_rules! ids {
@@ -32,7 +49,9 @@ ids!(
     /// Index into [`Plan::buffers`].
     BufferId,
     /// Index into [`Plan::weights`].
-    WeightId
+    WeightId,
+    /// Index into [`Free::sizes`].
+    SizeId
 );
 
 /// `tasks` calls of one kernel with one argument record.
@@ -74,6 +93,10 @@ pub enum Arg {
     /// Byte offset into a weight; becomes an absolute address.
     Weight(WeightId, u32),
     Scalar(i32),
+    /// A size that the first step writes into the record: a plain number.
+    Size(SizeId),
+    /// The absolute address of the step records, which the argument records follow.
+    Records,
 }
 
 /// A piece of the arena.
@@ -108,7 +131,10 @@ pub struct Port {
     pub name: String,
     /// Short name of the element type: `f32`, `i64`, ….
     pub dtype: String,
+    /// Sizes; of free dimensions the largest.
     pub shape: Vec<u64>,
+    /// Sizes as expressions, where some are free.
+    pub sizes: Option<Vec<Size>>,
     pub buffer: BufferId,
     /// Byte offset of the first element in the buffer; the elements are dense.
     pub offset: u32,

@@ -14,6 +14,11 @@ impl Display for Plan {
         writeln!(f, "weights {weights} bytes, kernels {}, steps {}, tasks {tasks}, macs {macs}", self.kernels.len(), self.steps.len())?;
         section(f, "inputs", ["name", "type", "buffer", "offset", "bytes"], self.inputs.iter().map(|p| self.port(p)))?;
         section(f, "outputs", ["name", "type", "buffer", "offset", "bytes"], self.outputs.iter().map(|p| self.port(p)))?;
+        if !self.free.symbols.is_empty() {
+            let symbols = self.free.symbols.iter().map(|(name, b)| format!("{name}={}..{}", b.min, b.max.unwrap_or(b.min)));
+            let sizes = self.free.sizes.iter().enumerate().map(|(i, dim)| format!("size{i}={dim}"));
+            writeln!(f, "\nfree {}\nsizes {}", symbols.collect::<Vec<_>>().join(" "), sizes.collect::<Vec<_>>().join(" "))?;
+        }
         let buffers = self.buffers.iter().enumerate().map(|(i, b)| {
             let live = format!("{}..{}", b.live.start, b.live.end);
             [format!("b{i}"), b.offset.to_string(), b.bytes.to_string(), live, b.name.clone()]
@@ -29,7 +34,10 @@ impl Display for Plan {
 
 impl Plan {
     fn port(&self, port: &Port) -> [String; 5] {
-        let shape: Vec<String> = port.shape.iter().map(ToString::to_string).collect();
+        let shape: Vec<String> = match &port.sizes {
+            Some(sizes) => sizes.iter().map(ToString::to_string).collect(),
+            None => port.shape.iter().map(ToString::to_string).collect(),
+        };
         let ty = format!("{}[{}]", port.dtype, shape.join(","));
         [port.name.clone(), ty, format!("b{}", port.buffer.0), port.offset.to_string(), port.bytes.to_string()]
     }
@@ -54,6 +62,8 @@ impl Display for Arg {
             Arg::Buffer(id, offset) => ('b', id.0, offset),
             Arg::Weight(id, offset) => ('w', id.0, offset),
             Arg::Scalar(value) => return write!(f, "{value}"),
+            Arg::Size(id) => return write!(f, "size{}", id.0),
+            Arg::Records => return write!(f, "records"),
         };
         match offset {
             0 => write!(f, "{kind}{id}"),
@@ -85,7 +95,15 @@ mod tests {
     fn a_plan_prints_as_tables() {
         let mut k = K::new("scale_f32_n4");
         let (_x, _w, _y, _n) = (k.arena("x"), k.weights("w"), k.arena("y"), k.scalar("n"));
-        let port = |name: &str, buffer| Port { name: name.into(), dtype: "f32".into(), shape: vec![1, 4], buffer, offset: 0, bytes: 16 };
+        let port = |name: &str, buffer| Port {
+            name: name.into(),
+            dtype: "f32".into(),
+            shape: vec![1, 4],
+            sizes: None,
+            buffer,
+            offset: 0,
+            bytes: 16,
+        };
         let buffer = |name: &str, live, offset| Buffer { name: name.into(), bytes: 16, align: 64, live, offset, persistent: false };
         let args = vec![Arg::Buffer(BufferId(0), 0), Arg::Weight(WeightId(0), 4), Arg::Buffer(BufferId(1), 0), Arg::Scalar(-1)];
         let origin = vec!["net.scale".to_string(), "net.relu".to_string()];
@@ -108,6 +126,7 @@ mod tests {
             weights: vec![Weight { name: "net.scale.weight".into(), bytes: vec![0; 20], align: 64, origin }],
             inputs: vec![port("x", BufferId(0))],
             outputs: vec![port("scaled", BufferId(1))],
+            free: Free::default(),
             arena_bytes: 128,
             live_bytes: 128,
         };

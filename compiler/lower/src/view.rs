@@ -1,8 +1,10 @@
 //! Views: where a tensor's elements are, as a source, an offset and one stride per dimension. No kernel code.
 
+use crate::extent::{Extent, room};
 use crate::plan::{Arg, BufferId, WeightId};
 use ir::algorithm::{Access, Affine};
 use ir::{DType, Dim};
+use std::collections::BTreeMap;
 
 /// What holds a tensor's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,7 +18,10 @@ pub enum Source {
 pub struct View {
     pub source: Source,
     pub dtype: DType,
+    /// Sizes; of free dimensions the largest.
     pub shape: Vec<usize>,
+    /// The dimensions of free size.
+    pub free: BTreeMap<usize, Dim>,
     pub offset: i64,
     pub strides: Vec<i64>,
 }
@@ -25,14 +30,87 @@ impl View {
     /// Row-major without gaps.
     pub fn dense(source: Source, dtype: DType, shape: &[usize]) -> View {
         let strides = ir::tensor::strides(shape).into_iter().map(|s| s as i64).collect();
-        View { source, dtype, shape: shape.to_vec(), offset: 0, strides }
+        View { source, dtype, shape: shape.to_vec(), free: BTreeMap::new(), offset: 0, strides }
     }
 
-    /// True when the elements lie row-major without gaps from offset 0 on.
+    /// Row-major with [`room`] for the dimensions of free size; and the elements that takes.
+    pub fn roomy(source: Source, dtype: DType, extents: &[Extent]) -> (View, usize) {
+        let taken: Vec<usize> = extents.iter().map(|e| if e.is_free() { room(e.most) } else { e.most }).collect();
+        let strides = ir::tensor::strides(&taken).into_iter().map(|s| s as i64).collect();
+        let free = extents.iter().enumerate().filter_map(|(d, e)| Some((d, e.free.clone()?))).collect();
+        let view = View { source, dtype, shape: extents.iter().map(|e| e.most).collect(), free, offset: 0, strides };
+        (view, taken.iter().fold(1usize, |n, d| n.saturating_mul(*d)))
+    }
+
+    pub fn extents(&self) -> Vec<Extent> {
+        self.shape.iter().enumerate().map(|(d, most)| Extent { most: *most, free: self.free.get(&d).cloned() }).collect()
+    }
+
+    /// True when the elements lie row-major without gaps from offset 0 on, whatever the free sizes are.
     pub fn is_dense(&self) -> bool {
-        let dense = ir::tensor::strides(&self.shape);
-        let fits = |d: usize| self.shape[d] == 1 || self.strides[d] == dense[d] as i64;
-        self.offset == 0 && (0..self.shape.len()).all(fits)
+        self.offset == 0 && self.dense_from() == 0
+    }
+
+    /// The first of the last dimensions whose elements lie row-major without gaps, whatever the free sizes are.
+    pub fn dense_from(&self) -> usize {
+        let mut inner = Dim::from(1);
+        for (d, extent) in self.extents().iter().enumerate().rev() {
+            if !extent.is_one() && inner.as_const() != Some(self.strides[d]) {
+                return d + 1;
+            }
+            inner = inner * extent.dim();
+        }
+        0
+    }
+
+    /// The same elements under other dimensions, if all strides are still constant and no room is lost.
+    pub fn reshaped(&self, to: &[Extent]) -> Option<View> {
+        let from = self.extents();
+        let several = |extents: &[Extent]| -> Vec<usize> { (0..extents.len()).filter(|d| !extents[*d].is_one()).collect() };
+        let (ins, outs) = (several(&from), several(to));
+        let mut strides = vec![0i64; to.len()];
+        let (mut i, mut o) = (0, 0);
+        while i < ins.len() || o < outs.len() {
+            // The shortest groups of dimensions with the same number of elements on both sides.
+            let (first_i, first_o) = (i, o);
+            let (mut left, mut right) = (from[*ins.get(i)?].dim(), to[*outs.get(o)?].dim());
+            (i, o) = (i + 1, o + 1);
+            while left != right {
+                let is_left_smaller = match (left.as_const(), right.as_const()) {
+                    (Some(l), Some(r)) => l < r,
+                    _ if right.div_exact(&left).is_some() => true,
+                    _ => {
+                        left.div_exact(&right)?;
+                        false
+                    }
+                };
+                if is_left_smaller {
+                    left = left * from[*ins.get(i)?].dim();
+                    i += 1;
+                } else {
+                    right = right * to[*outs.get(o)?].dim();
+                    o += 1;
+                }
+            }
+            let (group, split) = (&ins[first_i..i], &outs[first_o..o]);
+            if let ([from], [to]) = (group, split) {
+                strides[*to] = self.strides[*from];
+                continue;
+            }
+            // As one dimension: each holds the next one without gaps.
+            let holds = |w: &[usize]| !from[w[1]].is_free() && self.strides[w[0]] == self.strides[w[1]] * from[w[1]].most as i64;
+            let is_fixed = split[1..].iter().all(|d| !to[*d].is_free());
+            if !group.windows(2).all(holds) || !is_fixed || taken(group, &from) < taken(split, to) {
+                return None;
+            }
+            let mut stride = self.strides[group[group.len() - 1]];
+            for d in split.iter().rev() {
+                strides[*d] = stride;
+                stride *= to[*d].most as i64;
+            }
+        }
+        let free = to.iter().enumerate().filter_map(|(d, e)| Some((d, e.free.clone()?))).collect();
+        Some(View { shape: to.iter().map(|e| e.most).collect(), free, strides, ..self.clone() })
     }
 
     pub fn elements(&self) -> usize {
@@ -52,6 +130,11 @@ impl View {
     }
 }
 
+/// Elements that dimensions take in memory.
+fn taken(dims: &[usize], extents: &[Extent]) -> usize {
+    dims.iter().map(|d| if extents[*d].is_free() { room(extents[*d].most) } else { extents[*d].most }).product()
+}
+
 /// An access to a view as one linear function of the nest's axes: `base + Σ strides[axis] · axis`, in elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linear {
@@ -62,7 +145,7 @@ pub struct Linear {
 /// The position of `index` in `view` for a nest of `axes` axes.
 ///
 /// # Panics
-/// When an index holds a free size: the caller has bound all symbols.
+/// When an index is offset by a free size: the caller has seen to that.
 pub fn linear(view: &View, index: &[Affine], axes: usize) -> Linear {
     let mut out = Linear { base: view.offset, strides: vec![0; axes] };
     for (affine, stride) in index.iter().zip(&view.strides) {

@@ -88,7 +88,7 @@ pub(crate) struct Fault {
     pub hint: Option<String>,
 }
 
-const RUN_TIME: &str = "depends on data computed at run time";
+pub(crate) const RUN_TIME: &str = "depends on data computed at run time";
 
 impl Fault {
     pub fn invalid(sentence: impl Into<String>) -> Fault {

@@ -5,7 +5,7 @@ use crate::attributes::Attributes;
 use crate::census::qualified;
 use crate::control::{OPERATORS, Structured};
 use crate::error::{Fault, ImportErrors, Kind, Problem};
-use crate::inputs::{ImportOptions, bound_value, check_dims, input_type};
+use crate::inputs::{Choices, ImportOptions, bound_value, check_dims, input_type};
 use crate::load;
 use crate::ops;
 use crate::origin::layers;
@@ -90,7 +90,7 @@ pub(crate) struct Importer<'m> {
     pub sequences: Vec<Vec<ValueId>>,
     /// What the main graph declares of its values.
     declared: HashMap<&'m str, &'m ValueInfoProto>,
-    dims: Vec<(String, i64)>,
+    dims: Choices,
     base: Option<PathBuf>,
     pub functions: HashMap<FunctionKey<'m>, &'m FunctionProto>,
     problems: Vec<Problem>,
@@ -134,7 +134,7 @@ impl<'m> Importer<'m> {
             folded: Folded::default(),
             sequences: vec![],
             declared: HashMap::new(),
-            dims: vec![],
+            dims: Choices::default(),
             base,
             functions: functions.collect(),
             problems: vec![],
@@ -156,6 +156,7 @@ impl<'m> Importer<'m> {
             self.graph(graph, &mut scope, options);
         }
         if !self.problems.is_empty() {
+            self.blame_free_sizes();
             return Err(ImportErrors { problems: self.problems });
         }
         let mut opsets: Vec<(String, i64)> = scope.opsets.iter().map(|(d, v)| (d.to_string(), *v)).collect();
@@ -169,14 +170,33 @@ impl<'m> Importer<'m> {
         })
     }
 
+    /// Sizes without bounds are the likely reason why something depends on data computed at run time.
+    fn blame_free_sizes(&mut self) {
+        let open = self.graph.symbols.iter().filter(|(_, bound)| bound.max.is_none()).map(|(name, _)| name.to_string());
+        let open: Vec<String> = open.collect();
+        if open.is_empty() || !self.problems.iter().any(|p| p.sentence.contains(crate::error::RUN_TIME)) {
+            return;
+        }
+        let option = |size: &str| open.iter().map(|name| format!("--dim {name}={size}")).collect::<Vec<_>>().join(" ");
+        let hint = format!("give each a size, e.g. {}, or bounds within which it stays free, e.g. {}", option("1"), option("1..512"));
+        let sentence = format!("the model has free dimensions, on which the problems below may depend: {}", open.join(", "));
+        self.problems.insert(0, Problem::model(Kind::Option, sentence, hint));
+    }
+
     fn graph(&mut self, graph: &'m GraphProto, scope: &mut Scope<'m>, options: &ImportOptions) {
         self.graph.name = graph.name().into();
         self.initializers(graph, scope);
         let inputs: Vec<&'m ValueInfoProto> = graph.input.iter().filter(|i| !scope.initializers.contains(i.name())).collect();
         self.declared = declared_values(graph);
-        self.dims.clone_from(&options.dims);
+        let (dims, batches) = Choices::new(options, &inputs);
+        self.dims = dims;
+        for name in batches {
+            let size = options.batch.unwrap_or(1);
+            let other = format!("--dim {name}=N for another size, --dim {name}=1..N to keep it free");
+            self.warnings.push(format!("the dimension `{name}` is taken for a batch and bound to {size} ({other})"));
+        }
         let named: Vec<&ValueInfoProto> = inputs.iter().copied().chain(&graph.value_info).chain(&graph.output).collect();
-        self.problems.extend(check_dims(&options.dims, &named));
+        self.problems.extend(check_dims(&self.dims, &named));
         self.unique("input", &inputs);
         self.unique("output", &graph.output.iter().collect::<Vec<_>>());
         self.inputs(&inputs, scope, options);
@@ -248,7 +268,7 @@ impl<'m> Importer<'m> {
             let name = info.name();
             let binding = options.bind_inputs.iter().find(|(n, _)| n == name).map(|(_, b)| b);
             let mut value = || -> Result<ValueId, Fault> {
-                let ty = input_type(info, &options.dims, &mut self.graph.symbols)?;
+                let ty = input_type(info, &self.dims, &mut self.graph.symbols)?;
                 Ok(match binding {
                     Some(binding) => self.graph.add_const(name, bound_value(&ty, binding)?),
                     None => self.graph.add_input(name, ty),

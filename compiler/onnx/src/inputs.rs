@@ -13,6 +13,10 @@ use std::path::PathBuf;
 pub struct ImportOptions {
     /// Sizes of symbolic dimensions, by name.
     pub dims: Vec<(String, i64)>,
+    /// Bounds of symbolic dimensions that stay free, by name.
+    pub free: Vec<(String, Bound)>,
+    /// The size of dimensions of inputs that are named like a batch and occur in neither list; `None`: they stay free.
+    pub batch: Option<i64>,
     /// Inputs that become constants, by name.
     pub bind_inputs: Vec<(String, Binding)>,
     /// Directory of external data; for files by default the model's own.
@@ -30,9 +34,52 @@ pub enum Binding {
 /// Sizes beyond this are mistakes, and would overflow products.
 const DIM_LIMIT: i64 = 1 << 40;
 
-/// The type of a graph input. Named dimensions become symbols unless `dims` binds them; unnamed unknown ones are named
+/// What becomes of symbolic dimensions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Choices {
+    sizes: Vec<(String, i64)>,
+    free: Vec<(String, Bound)>,
+}
+
+impl Choices {
+    /// Also says which dimensions were taken for batches.
+    pub fn new(options: &ImportOptions, inputs: &[&ValueInfoProto]) -> (Choices, Vec<String>) {
+        let mut choices = Choices { sizes: options.dims.clone(), free: options.free.clone() };
+        let mut batches = vec![];
+        if let Some(size) = options.batch {
+            for name in inputs.iter().flat_map(|i| dim_names(i)).filter(|n| is_batch(n)) {
+                if choices.size(&name).is_none() && choices.bound(&name).is_none() {
+                    choices.sizes.push((name.clone(), size));
+                    batches.push(name);
+                }
+            }
+        }
+        (choices, batches)
+    }
+
+    fn size(&self, name: &str) -> Option<i64> {
+        self.sizes.iter().find(|(given, _)| given == name || identifier(given) == name).map(|(_, size)| *size)
+    }
+
+    fn bound(&self, name: &str) -> Option<Bound> {
+        self.free.iter().find(|(given, _)| given == name || identifier(given) == name).map(|(_, bound)| *bound)
+    }
+
+    fn given(&self) -> impl Iterator<Item = (&String, Bound)> {
+        let sizes = self.sizes.iter().map(|(name, size)| (name, Bound { min: *size, max: Some(*size) }));
+        sizes.chain(self.free.iter().map(|(name, bound)| (name, *bound)))
+    }
+}
+
+/// Whether a dimension's name says that it counts independent examples.
+fn is_batch(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("batch") || ["n", "b", "bs"].contains(&name.as_str())
+}
+
+/// The type of a graph input. Named dimensions become symbols unless `choices` binds them; unnamed unknown ones are named
 /// `input_0`, after the input and the position.
-pub(crate) fn input_type(info: &ValueInfoProto, dims: &[(String, i64)], symbols: &mut Symbols) -> Result<TensorType, Fault> {
+pub(crate) fn input_type(info: &ValueInfoProto, choices: &Choices, symbols: &mut Symbols) -> Result<TensorType, Fault> {
     let Some(TypeProto { value: Some(value), .. }) = &info.r#type else { invalid!("the input has no type") };
     let tensor = match value {
         TypeValue::TensorType(tensor) => tensor,
@@ -60,10 +107,11 @@ pub(crate) fn input_type(info: &ValueInfoProto, dims: &[(String, i64)], symbols:
             Some(DimValue::DimParam(name)) => name.clone(),
         };
         let symbol = identifier(&name);
-        match dims.iter().find(|(bound, _)| *bound == name || *bound == symbol) {
-            Some((_, size)) => sizes.push((*size).into()),
+        match choices.size(&symbol) {
+            Some(size) => sizes.push(size.into()),
             None => {
-                symbols.entry(symbol.as_str().into()).or_insert(Bound { min: 1, max: None });
+                let bound = choices.bound(&symbol).unwrap_or(Bound { min: 1, max: None });
+                symbols.entry(symbol.as_str().into()).or_insert(bound);
                 sizes.push(Dim::symbol(&symbol));
             }
         }
@@ -96,11 +144,11 @@ fn identifier(name: &str) -> String {
     id
 }
 
-/// Checks `dims` against the names that the inputs have.
-pub(crate) fn check_dims(dims: &[(String, i64)], inputs: &[&ValueInfoProto]) -> Vec<Problem> {
+/// Checks the choices against the names that the inputs have.
+pub(crate) fn check_dims(choices: &Choices, inputs: &[&ValueInfoProto]) -> Vec<Problem> {
     let known: Vec<String> = inputs.iter().flat_map(|i| dim_names(i)).collect();
     let mut problems = vec![];
-    for (name, size) in dims {
+    for (name, bound) in choices.given() {
         if !known.contains(&identifier(name)) {
             let mut listed = known.clone();
             listed.dedup();
@@ -111,8 +159,13 @@ pub(crate) fn check_dims(dims: &[(String, i64)], inputs: &[&ValueInfoProto]) -> 
             };
             problems.push(Problem::model(Kind::Option, format!("no input has a dimension named `{name}`"), hint));
         }
-        if !(1..=DIM_LIMIT).contains(size) {
+        let most = bound.max.unwrap_or(i64::MAX);
+        if let Some(size) = [bound.min, most].into_iter().find(|size| !(1..=DIM_LIMIT).contains(size)) {
             problems.push(Problem::model(Kind::Option, format!("dimension `{name}` cannot have the size {size}"), "sizes are at least 1"));
+        }
+        if bound.min > most {
+            let sentence = format!("the range {}..{most} of dimension `{name}` is empty", bound.min);
+            problems.push(Problem::model(Kind::Option, sentence, "the smaller size comes first"));
         }
     }
     problems

@@ -3,7 +3,7 @@
 
 use crate::attributes::Attributes;
 use crate::error::{Fault, invalid};
-use crate::inputs::input_type;
+use crate::inputs::{Choices, input_type};
 use crate::proto::ValueInfoProto;
 use ir::ops::map::Map;
 use ir::ops::reduce::reduce_op::{Reduce, ReduceKind};
@@ -32,7 +32,7 @@ pub(crate) struct Site<'a, 'm> {
     pub attributes: Attributes<'m>,
     /// What the file declares of values, by name, and the sizes of symbolic dimensions.
     pub declared: &'a HashMap<&'m str, &'m ValueInfoProto>,
-    pub dims: &'a [(String, i64)],
+    pub dims: &'a Choices,
     /// Directory of external data.
     pub base: Option<&'a Path>,
     pub origin: Vec<Arc<str>>,

@@ -28,6 +28,9 @@ pub struct Manifest {
     /// SHA-256 (lower-case hex) of each MiB of the weights as they lie in memory, the last one shorter. Zeros at their
     /// end are hashed, though not stored.
     pub weights_sha256: Vec<String>,
+    /// Sizes that the host chooses before a run; none in most modules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub symbols: Vec<Symbol>,
     /// Where the weights are, if not in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_weights: Option<ExternalWeights>,
@@ -98,12 +101,69 @@ pub struct Tensor {
     pub name: String,
     /// Lower-case short name: `f32`, `i64`, `u8`, `bool`, ….
     pub dtype: String,
-    /// Row-major; every dimension is a number here.
+    /// Row-major; of dimensions that are not fixed the largest size.
     pub shape: Vec<u64>,
+    /// The shape of a tensor with dimensions that are not fixed. Its elements lie dense at the actual sizes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<Vec<Size>>,
     /// Byte offset from the arena's base.
     pub offset: u32,
-    /// Size in bytes.
+    /// Size in bytes; of a tensor whose shape is not fixed the largest.
     pub bytes: u32,
+}
+
+/// A size that the host chooses before a run, by the shapes of its inputs, and writes into the arena as an `i32`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Symbol {
+    pub name: String,
+    /// Smallest and largest value.
+    pub min: i64,
+    pub max: i64,
+    /// Byte offset from the arena's base.
+    pub offset: u32,
+}
+
+/// A size: `128`, `"seq"`, or an expression such as `["+",["*",2,"seq"],1]` of the functions `+`, `*`, `floordiv`, `mod`,
+/// `min` and `max` of two sizes. Quotients round down; remainders have the divisor's sign, which is positive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Size {
+    Number(i64),
+    Symbol(String),
+    Apply(String, alloc::boxed::Box<Size>, alloc::boxed::Box<Size>),
+}
+
+impl Size {
+    /// The number, where the symbols' values give one.
+    pub fn value(&self, symbol: &dyn Fn(&str) -> Option<i64>) -> Option<i64> {
+        match self {
+            Size::Number(n) => Some(*n),
+            Size::Symbol(name) => symbol(name),
+            Size::Apply(function, a, b) => {
+                let (a, b) = (a.value(symbol)?, b.value(symbol)?);
+                match function.as_str() {
+                    "+" => a.checked_add(b),
+                    "*" => a.checked_mul(b),
+                    "floordiv" if b > 0 => Some(a.div_euclid(b)),
+                    "mod" if b > 0 => Some(a.rem_euclid(b)),
+                    "min" => Some(a.min(b)),
+                    "max" => Some(a.max(b)),
+                    _ => None,
+                }
+            }
+        }
+    }
+}
+
+impl core::fmt::Display for Size {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        match self {
+            Size::Number(n) => write!(f, "{n}"),
+            Size::Symbol(name) => write!(f, "{name}"),
+            Size::Apply(function, a, b) if function == "+" || function == "*" => write!(f, "({a}{function}{b})"),
+            Size::Apply(function, a, b) => write!(f, "{function}({a},{b})"),
+        }
+    }
 }
 
 /// Where things are in memory, in bytes.

@@ -60,7 +60,7 @@ fn show_model(info: &ModelInfo, console: &mut Console) -> Result<(), Error> {
     let opsets: Vec<String> = info.opsets.iter().map(|(d, v)| if d.is_empty() { v.to_string() } else { format!("{d} {v}") }).collect();
     let macs = match info.macs {
         Some(macs) => table::count(macs),
-        None if !info.free_dims.is_empty() => format!("unknown until sizes are given: --dim {}=…", info.free_dims.join("=… --dim ")),
+        None if !info.free_dims.is_empty() => "unknown until sizes are given".into(),
         None => "unknown".into(),
     };
     facts(
@@ -90,8 +90,9 @@ fn show_model(info: &ModelInfo, console: &mut Console) -> Result<(), Error> {
         console.warning(warning);
     }
     match info.problems.len() {
-        0 if !info.free_dims.is_empty() => {
-            heading(console, &format!("can be exported when sizes are given: --dim {}=…", info.free_dims.join("=… --dim ")))
+        0 if info.free_dims.iter().any(|dim| !dim.contains('=')) => {
+            let open: Vec<&str> = info.free_dims.iter().map(String::as_str).filter(|dim| !dim.contains('=')).collect();
+            heading(console, &format!("can be exported when sizes or bounds are given: --dim {}=…", open.join("=… --dim ")))
         }
         0 => heading(console, "can be exported"),
         n => {
@@ -131,6 +132,7 @@ fn show_module(info: &ModuleInfo, console: &mut Console) -> Result<(), Error> {
             ("options", options.join(" ")),
             ("features", info.features.join(", ")),
             ("variants", variants(info)),
+            ("free dims", info.symbols.iter().map(|s| format!("{}={}..{}", s.name, s.min, s.max)).collect::<Vec<_>>().join(", ")),
             ("elsewhere", elsewhere(info)),
             ("file", bytes(s.total)),
             ("  weights", bytes(s.weights)),
@@ -162,7 +164,11 @@ fn show_module(info: &ModuleInfo, console: &mut Console) -> Result<(), Error> {
     let mut ports = Table::new(&[("", Left), ("name", Left), ("type", Left)]);
     for (kind, list) in [("input", &info.inputs), ("output", &info.outputs)] {
         for port in list {
-            ports.row([kind.into(), port.name.clone(), table::tensor_type(&port.dtype, &port.shape)]);
+            let ty = match &port.sizes {
+                Some(sizes) => table::tensor_type(&port.dtype, sizes),
+                None => table::tensor_type(&port.dtype, &port.shape),
+            };
+            ports.row([kind.into(), port.name.clone(), ty]);
         }
     }
     console.print(&ports.render(console.paint))?;

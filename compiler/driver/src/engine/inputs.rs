@@ -1,12 +1,19 @@
-//! Whether given tensors are what a module takes, and what is likely meant where they are not. It touches no module.
+//! Whether given tensors are what a module takes, what they say about its free sizes, and what is likely meant where they do
+//! not fit. It touches no module.
 
 use super::{EngineError, InputProblem, NamedTensor, described, dtype, shape};
 use crate::error::suggestion;
-use abi::manifest;
-use ir::DType;
+use abi::manifest::{self, Manifest, Size, Symbol};
+use ir::{DType, Tensor};
 
-/// Compares given tensors with what a module takes; every difference is reported.
-pub fn check_inputs(expected: &[manifest::Tensor], given: &[NamedTensor]) -> Result<(), EngineError> {
+/// Values of a module's symbols, in the manifest's order.
+pub type SymbolValues = Vec<i64>;
+
+/// Compares given tensors with what a module takes; every difference is reported. Returns the values of the symbols that
+/// the shapes determine.
+pub fn check_inputs(manifest: &Manifest, given: &[NamedTensor]) -> Result<SymbolValues, EngineError> {
+    let expected = &manifest.inputs;
+    let mut values: Vec<Option<(i64, &str)>> = vec![None; manifest.symbols.len()];
     let mut problems = vec![];
     let mut problem = |sentence: String, hint: Option<String>| problems.push(InputProblem { sentence, hint });
     for (i, tensor) in given.iter().enumerate() {
@@ -21,7 +28,10 @@ pub fn check_inputs(expected: &[manifest::Tensor], given: &[NamedTensor]) -> Res
         }
     }
     for port in expected {
-        let wanted = described(dtype(port), &port.shape);
+        let wanted = match &port.sizes {
+            Some(sizes) => format!("{}[{}]", dtype(port), spelled(sizes)),
+            None => described(dtype(port), &port.shape),
+        };
         let Some(NamedTensor { name, tensor }) = given.iter().find(|g| g.name == port.name) else {
             problem(format!("the input `{}` is missing; expected {wanted}", port.name), None);
             continue;
@@ -30,6 +40,14 @@ pub fn check_inputs(expected: &[manifest::Tensor], given: &[NamedTensor]) -> Res
         if tensor.dtype != dtype(port) {
             let hint = conversion(dtype(port));
             problem(format!("the input `{name}` has the wrong element type: expected {wanted}, found {found}"), Some(hint));
+        } else if let Some(sizes) = &port.sizes {
+            if tensor.shape.len() == sizes.len() {
+                let found = free_sizes(&manifest.symbols, port, sizes, tensor, &mut values);
+                found.into_iter().for_each(|(sentence, hint)| problem(sentence, hint));
+            } else {
+                let sentence = format!("the input `{name}` has the wrong number of dimensions: expected {wanted}, found {found}");
+                problem(sentence, None);
+            }
         } else if tensor.shape != shape(port) {
             problem(
                 format!("the input `{name}` has the wrong shape: expected {wanted}, found {found}"),
@@ -37,7 +55,69 @@ pub fn check_inputs(expected: &[manifest::Tensor], given: &[NamedTensor]) -> Res
             );
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(EngineError::Inputs(problems)) }
+    if !problems.is_empty() {
+        return Err(EngineError::Inputs(problems));
+    }
+    Ok(values.iter().zip(&manifest.symbols).map(|(value, symbol)| value.map_or(symbol.min, |(value, _)| value)).collect())
+}
+
+/// `1, seq, 384`.
+pub fn spelled(sizes: &[Size]) -> String {
+    sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What is wrong with the sizes of one input; symbols that it determines first get their values.
+fn free_sizes<'m>(
+    symbols: &[Symbol],
+    port: &'m manifest::Tensor,
+    sizes: &[Size],
+    tensor: &Tensor,
+    values: &mut [Option<(i64, &'m str)>],
+) -> Vec<(String, Option<String>)> {
+    let mut problems = vec![];
+    for (axis, (size, found)) in sizes.iter().zip(&tensor.shape).enumerate() {
+        let found = *found as i64;
+        let place = format!("the input `{}` has the size {found} in dimension {axis}", port.name);
+        let symbol = match size {
+            Size::Symbol(name) => symbols.iter().position(|s| s.name == *name),
+            _ => None,
+        };
+        if let Some(at) = symbol {
+            let Symbol { name, min, max, .. } = &symbols[at];
+            if !(*min..=*max).contains(&found) {
+                let hint = format!("export with --dim {name}={}..{} for other sizes", found.min(*min), found.max(*max));
+                problems.push((format!("{place}; `{name}` is {min} to {max}"), Some(hint)));
+                continue;
+            }
+            match values[at] {
+                Some((first, input)) if first != found => {
+                    problems.push((format!("{place}, but `{name}` is {first} in the input `{input}`"), None));
+                }
+                _ => values[at] = Some((found, &port.name)),
+            }
+            continue;
+        }
+        let value = |name: &str| symbols.iter().position(|s| s.name == name).and_then(|at| values[at]).map(|(value, _)| value);
+        match size.value(&value) {
+            Some(expected) if expected != found => {
+                let which = if matches!(size, Size::Number(_)) { String::new() } else { format!(", which is {expected}") };
+                problems.push((format!("{place}; expected {size}{which}"), None));
+            }
+            _ => {}
+        }
+    }
+    problems
+}
+
+/// The shape of a port for these values of the symbols.
+pub fn shape_at(manifest: &Manifest, port: &manifest::Tensor, values: &[i64]) -> Vec<usize> {
+    let Some(sizes) = &port.sizes else { return shape(port) };
+    let value = |name: &str| manifest.symbols.iter().position(|s| s.name == name).and_then(|at| values.get(at)).copied();
+    sizes
+        .iter()
+        .zip(&port.shape)
+        .map(|(size, most)| size.value(&value).map_or(*most as usize, |size| size.clamp(0, *most as i64) as usize))
+        .collect()
 }
 
 /// What is likely meant when a shape does not fit.
@@ -89,11 +169,68 @@ mod tests {
     use ir::Tensor;
 
     fn port(name: &str, dtype: &str, shape: &[u64]) -> manifest::Tensor {
-        manifest::Tensor { name: name.into(), dtype: dtype.into(), shape: shape.into(), offset: 0, bytes: 0 }
+        manifest::Tensor { name: name.into(), dtype: dtype.into(), shape: shape.into(), sizes: None, offset: 0, bytes: 0 }
+    }
+
+    fn manifest(inputs: Vec<manifest::Tensor>, symbols: Vec<Symbol>) -> Manifest {
+        let memory = manifest::Memory {
+            weights_base: 0,
+            weights_bytes: 0,
+            arena_base: 0,
+            arena_bytes: 0,
+            live_bytes: 0,
+            heap_base: 0,
+            initial_pages: 0,
+            maximum_pages: 0,
+        };
+        Manifest {
+            abi: abi::ABI_VERSION,
+            producer: String::new(),
+            model: String::new(),
+            inputs,
+            outputs: vec![],
+            memory,
+            variant: String::new(),
+            features: vec![],
+            variants: vec![],
+            steps: vec![],
+            options: vec![],
+            weights_sha256: vec![],
+            symbols,
+            external_weights: None,
+        }
     }
 
     fn message(given: &[NamedTensor]) -> String {
-        check_inputs(&[port("image", "f32", &[1, 3, 8, 9])], given).map_or_else(|e| e.to_string(), |()| "fits".into())
+        let manifest = manifest(vec![port("image", "f32", &[1, 3, 8, 9])], vec![]);
+        check_inputs(&manifest, given).map_or_else(|e| e.to_string(), |_| "fits".into())
+    }
+
+    #[test]
+    fn free_sizes_are_within_bounds_and_agree() {
+        let symbol = |name: &str| Size::Symbol(name.into());
+        let with = |name: &str, sizes: Vec<Size>, most: &[u64]| manifest::Tensor { sizes: Some(sizes), ..port(name, "f32", most) };
+        let twice = Size::Apply("*".into(), Box::new(Size::Number(2)), Box::new(symbol("seq")));
+        let inputs = vec![with("ids", vec![Size::Number(1), symbol("seq")], &[1, 16]), with("mask", vec![symbol("seq"), twice], &[16, 32])];
+        let manifest = manifest(inputs, vec![Symbol { name: "seq".into(), min: 2, max: 16, offset: 0 }]);
+        let check = |ids: &[usize], mask: &[usize]| {
+            let given = [one("ids", DType::F32, ids), one("mask", DType::F32, mask)].concat();
+            check_inputs(&manifest, &given).map_or_else(|e| e.to_string(), |values| format!("{values:?}"))
+        };
+        assert_eq!(check(&[1, 7], &[7, 14]), "[7]");
+        expect_test::expect![[r#"
+            the input `ids` has the size 17 in dimension 1; `seq` is 2 to 16
+            hint: export with --dim seq=2..17 for other sizes"#]]
+        .assert_eq(&check(&[1, 17], &[7, 14]));
+        expect_test::expect![[r#"
+            the input `mask` has the size 6 in dimension 0, but `seq` is 7 in the input `ids`
+            the input `mask` has the size 13 in dimension 1; expected (2*seq), which is 14"#]]
+        .assert_eq(&check(&[1, 7], &[6, 13]));
+        expect_test::expect!["the input `mask` has the size 12 in dimension 1; expected (2*seq), which is 14"]
+            .assert_eq(&check(&[1, 7], &[7, 12]));
+        expect_test::expect!["the input `ids` has the wrong number of dimensions: expected f32[1, seq], found f32[7]"]
+            .assert_eq(&check(&[7], &[7, 14]));
+        expect_test::expect!["the input `ids` has the size 2 in dimension 0; expected 1"].assert_eq(&check(&[2, 7], &[7, 14]));
     }
 
     fn one(name: &str, dtype: DType, shape: &[usize]) -> Vec<NamedTensor> {

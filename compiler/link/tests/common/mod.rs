@@ -87,7 +87,7 @@ fn buffer(name: &str, offset: u32, live: std::ops::Range<usize>) -> Buffer {
 
 fn port(name: &str, buffer: usize) -> Port {
     let shape = vec![1, N as u64];
-    Port { name: name.into(), dtype: "f32".into(), shape, buffer: BufferId(buffer), offset: 0, bytes: BYTES }
+    Port { name: name.into(), dtype: "f32".into(), shape, sizes: None, buffer: BufferId(buffer), offset: 0, bytes: BYTES }
 }
 
 fn weight(name: &str, bytes: Vec<u8>, align: u32) -> Weight {
@@ -120,6 +120,7 @@ pub fn plan() -> Plan {
         weights: vec![weight("w", bytes(&weight_values()), 64), weight("odd", vec![7, 7, 7], 1), weight("b", bytes(&bias_values()), 128)],
         inputs: vec![port("x", 0)],
         outputs: vec![port("z", 2)],
+        free: Default::default(),
         arena_bytes: 768,
         live_bytes: 512,
     }

@@ -144,7 +144,8 @@ fn arguments(plan: &Plan, i: usize, step: &Step) -> Result<(), MemoryFault> {
                     return Err(outside(format!("weight `{}`", weight.name), offset, weight.bytes.len() as u64));
                 }
             }
-            (Arg::Scalar(_), ParamKind::Scalar) => {}
+            (Arg::Size(id), ParamKind::Scalar) => exists(&place, "size", id.0, plan.free.sizes.len())?,
+            (Arg::Scalar(_), ParamKind::Scalar) | (Arg::Records, ParamKind::Weights) => {}
             _ => return Err(MemoryFault::Argument { step: i, arg: at }),
         }
     }

@@ -43,6 +43,7 @@ impl Builder {
             weights: vec![],
             inputs: vec![],
             outputs: vec![],
+            free: Default::default(),
             arena_bytes: 0,
             live_bytes: 0,
         };
@@ -58,7 +59,7 @@ impl Builder {
     fn port(&self, buffer: BufferId) -> Port {
         let bytes = self.plan.buffers[buffer.0].bytes;
         let name = format!("port{}", buffer.0);
-        Port { name, dtype: "u8".into(), shape: vec![bytes.into()], buffer, offset: 0, bytes }
+        Port { name, dtype: "u8".into(), shape: vec![bytes.into()], sizes: None, buffer, offset: 0, bytes }
     }
 
     fn input(&mut self, bytes: u32) -> BufferId {

@@ -3,6 +3,7 @@
 
 use crate::LowerError;
 use crate::cx::Cx;
+use crate::extent::Extent;
 use crate::layout::Halo;
 use crate::pointwise::element;
 use crate::view::View;
@@ -29,8 +30,8 @@ fn constant(k: &mut K, dtype: DType, value: Literal) -> V<V128> {
 }
 
 /// Adds a step that fills a box of `dims`, walked by `to`.
-pub fn fill(cx: &mut Cx, dims: Vec<usize>, to: Walk, value: Literal, origin: &[Arc<str>]) {
-    if dims.contains(&0) {
+pub fn fill(cx: &mut Cx, dims: Vec<Extent>, to: Walk, value: Literal, origin: &[Arc<str>]) {
+    if dims.iter().any(|d| d.most == 0) {
         return;
     }
     let (dtype, output) = (to.view.dtype, to.view.clone());
@@ -38,22 +39,22 @@ pub fn fill(cx: &mut Cx, dims: Vec<usize>, to: Walk, value: Literal, origin: &[A
     let mut nest = Nest { dims, walks: vec![to] };
     nest.merge(0);
     if nest.dims.is_empty() {
-        nest.dims.push(1);
+        nest.dims.push(1.into());
         nest.walks[0].strides.push(bytes as i64);
     }
     let tasks = Tasks::new(&nest.dims, TASK_BYTES / bytes, 64 / bytes);
     let sizes: Vec<String> = nest.dims.iter().map(ToString::to_string).collect();
     let mut k = K::new(format!("fill_{dtype}_{}", sizes.join("x")));
-    let pointer = nest.walks[0].pointer(&mut k, "y");
+    let params = nest.params(&mut k, |_| "y", &[]);
     let value = constant(&mut k, dtype, value);
     let strides = nest.strides();
     let inner = tasks.inner(&strides);
-    tasks.emit(&mut k, &nest.dims, &[pointer], &strides, |k, p, dims| {
+    tasks.emit(&mut k, &params.dims, &params.pointers, &strides, |k, p, dims| {
         let (size, outer) = dims.split_last().expect("at least one dimension");
         let stride = inner[0][outer.len()];
         loops(k, outer, p, &inner, &mut |k, p| {
             if stride == bytes as i64 {
-                return moves::fill(k, p[0], size * bytes, value);
+                return moves::fill(k, p[0], *size, bytes, value);
             }
             vectors(k, *size, 1, p, &[stride], |k, _, at, n| {
                 for i in 0..n as i64 {
@@ -68,7 +69,8 @@ pub fn fill(cx: &mut Cx, dims: Vec<usize>, to: Walk, value: Literal, origin: &[A
             });
         });
     });
-    cx.step(k.finish(), nest.args(), tasks.count, 0, origin, &[&output], &[]);
+    let args = params.args(cx);
+    cx.step(k.finish(), args, tasks.count, 0, origin, &[&output], &[]);
 }
 
 /// Gaps of one length, at every index of `dims`.
@@ -118,7 +120,7 @@ pub fn halo(cx: &mut Cx, whole: &View, interior: &View, halo: &Halo, origin: &[A
     let value = constant(&mut k, whole.dtype, halo.value);
     for gap in gaps {
         let start = if gap.start == 0 { pointer } else { k.let_("start", pointer + gap.start as i32) };
-        loops(&mut k, &gap.dims, &[start], &[gap.strides], &mut |k, p| moves::fill(k, p[0], gap.len, value));
+        loops(&mut k, &gap.dims, &[start], &[gap.strides], &mut |k, p| moves::fill_bytes(k, p[0], gap.len, value));
     }
     cx.step(k.finish(), vec![whole.arg_at(0)], 1, 0, origin, &[whole], &[]);
     Ok(())

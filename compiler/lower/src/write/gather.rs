@@ -3,9 +3,10 @@
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
+use crate::extent::{Extent, Size};
 use crate::view::View;
 use crate::write::moves::{self, Box};
-use crate::write::nest::{Nest, TASK_BYTES, Tasks, Walk, loops};
+use crate::write::nest::{Nest, Params, TASK_BYTES, Tasks, Walk, loops};
 use crate::write::routine;
 use crate::write::shuffle::{advanced, copy_walks};
 use ir::algorithm::{Affine, Axis, Gather};
@@ -24,7 +25,8 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Gather) -> Result<(), LowerError> 
         return Ok(());
     }
     let data = nx.input(cx, nest.data.operand);
-    let size = data.shape[nest.dim];
+    let extent = data.extents().swap_remove(nest.dim);
+    let size = extent.most;
     if size == 0 {
         return Err(LowerError::Unsupported { layer: nx.name.clone(), what: "gathering from an empty axis".into() });
     }
@@ -32,7 +34,8 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Gather) -> Result<(), LowerError> 
     position[nest.dim] = Affine::constant(0i64);
     let from = Walk::new(&data, &position, nest.axes.len());
     let step = data.strides[nest.dim] * data.dtype.bytes() as i64;
-    if let Some(indices) = &nx.constants[nest.indices.operand]
+    if !extent.is_free()
+        && let Some(indices) = &nx.constants[nest.indices.operand]
         && let Some((axis, runs)) = runs(nest, indices, size)
     {
         copy_runs(cx, nx, &from, step, axis, &runs);
@@ -43,12 +46,12 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Gather) -> Result<(), LowerError> 
         return Err(LowerError::Unsupported { layer: nx.name.clone(), what: format!("gathering by {} indices", indices.dtype) });
     }
     let walks = vec![from, Walk::new(&indices, &nest.indices.index, nest.axes.len()), Walk::of(&nx.output)];
-    let mut loop_nest = Nest { dims: nx.output.shape.clone(), walks };
+    let mut loop_nest = Nest { dims: nx.output.extents(), walks };
     loop_nest.merge(0);
     let bytes = data.dtype.bytes();
     let tasks = Tasks::new(&loop_nest.dims, TASK_BYTES / bytes, 64 / bytes);
-    let kernel = kernel(&loop_nest, tasks, &indices, size, step, bytes);
-    let mut args = loop_nest.args();
+    let (kernel, params) = kernel(&loop_nest, tasks, &indices, &extent, step, bytes);
+    let mut args = params.args(cx);
     args.push(routine::failure(cx, nx, OUT_OF_RANGE, indices.dtype));
     cx.step(kernel, args, tasks.count, 0, nx.origin, &[&nx.output], &[]);
     Ok(())
@@ -83,10 +86,10 @@ fn copy_runs(cx: &mut Cx, nx: &NodeCx, from: &Walk, step: i64, axis: Option<Axis
     let mut done = 0;
     for run in runs {
         let mut from = Walk { base: from.base + run.start as i64 * step / from.view.dtype.bytes() as i64, ..from.clone() };
-        let (mut dims, mut to) = (nx.output.shape.clone(), Walk::of(&nx.output));
+        let (mut dims, mut to) = (nx.output.extents(), Walk::of(&nx.output));
         if let Some(axis) = axis {
             from.strides[axis] = step;
-            dims[axis] = run.len();
+            dims[axis] = run.len().into();
             let mut start = vec![0; dims.len()];
             start[axis] = done;
             to = advanced(&to, &start);
@@ -96,17 +99,18 @@ fn copy_runs(cx: &mut Cx, nx: &NodeCx, from: &Walk, step: i64, axis: Option<Axis
     }
 }
 
-fn kernel(nest: &Nest, tasks: Tasks, indices: &View, size: usize, step: i64, bytes: usize) -> Kernel {
+fn kernel(nest: &Nest, tasks: Tasks, indices: &View, size: &Extent, step: i64, bytes: usize) -> (Kernel, Params) {
     let dims: Vec<String> = nest.dims.iter().map(ToString::to_string).collect();
     let mut k = K::new(format!("gather_{bytes}_{}_of_{size}", dims.join("x")));
     let names = ["data", "indices", "y"];
-    let pointers: Vec<V<I32>> = nest.walks.iter().zip(names).map(|(w, name)| w.pointer(&mut k, name)).collect();
+    let params = nest.params(&mut k, |i| names[i], std::slice::from_ref(size));
+    let size = params.others[0];
     let failure = k.weights("failure");
     let strides = nest.strides();
     let inner = tasks.inner(&strides);
     // Dimensions along which the index varies, and those after them: the box to be copied.
     let n_varying = inner[1].iter().rposition(|s| *s != 0).map_or(0, |d| d + 1);
-    tasks.emit(&mut k, &nest.dims, &pointers, &strides, |k, pointers, dims| {
+    tasks.emit(&mut k, &params.dims, &params.pointers, &strides, |k, pointers, dims| {
         let (outer, rest) = dims.split_at(n_varying);
         let part = |i: usize| inner[i][n_varying..].to_vec();
         let shape = Box { dims: rest.to_vec(), from: part(0), to: part(2), bytes };
@@ -116,11 +120,11 @@ fn kernel(nest: &Nest, tasks: Tasks, indices: &View, size: usize, step: i64, byt
             moves::copy(k, &shape, src, p[2]);
         });
     });
-    k.finish()
+    (k.finish(), params)
 }
 
 /// One index as a position in `0..size`. With any other the kernel reports it and returns.
-fn load_index(k: &mut K, dtype: DType, at: V<I32>, size: usize, failure: V<I32>) -> E<I32> {
+fn load_index(k: &mut K, dtype: DType, at: V<I32>, size: Size, failure: V<I32>) -> E<I32> {
     let raw = match dtype {
         DType::I8 | DType::I4 | DType::I2 => i64_load8_s(at, 0),
         DType::U8 | DType::U4 | DType::U2 => i64_load8_u(at, 0),
@@ -131,8 +135,11 @@ fn load_index(k: &mut K, dtype: DType, at: V<I32>, size: usize, failure: V<I32>)
         _ => load::<I64>(at, 0),
     };
     let raw = k.let_("raw", raw);
-    let size = size as i64;
-    let index = k.let_("index", select::<I64>(i64_lt_s(raw, 0), raw + size, raw));
+    let size: E<I64> = match size.now {
+        Some(now) => k.let_("length", i64_extend_i32_u(now)).get(),
+        None => (size.most as i64).into(),
+    };
+    let index = k.let_("index", select::<I64>(i64_lt_s(raw, 0), raw + size.clone(), raw));
     k.if_(i64_ge_u(index, size), |k| {
         routine::call(k, OUT_OF_RANGE, failure, &[at]);
         k.return_();

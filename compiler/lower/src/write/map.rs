@@ -3,10 +3,11 @@
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, Options, new_kernel};
+use crate::extent::Size;
 use crate::lanes::{Lanes, Pattern, load, store};
 use crate::pointwise;
 use crate::view::Source;
-use crate::write::nest::{Nest, TASK_BYTES, Tasks, Walk, loops, vectors};
+use crate::write::nest::{Nest, Params, TASK_BYTES, Tasks, Walk, loops, vectors};
 use ir::algorithm::Map;
 use ir::pointwise::{Fn, Operand};
 use ir::{DType, Pointwise};
@@ -28,17 +29,18 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Map) -> Result<(), LowerError> {
     }
     walks.push(Walk::of(&nx.output));
     let overwritten: Vec<_> = walks[..used.len()].iter().filter(|w| w.view.source == nx.output.source).map(|w| w.view.clone()).collect();
-    let mut loop_nest = Nest { dims: nx.output.shape.clone(), walks };
+    let mut loop_nest = Nest { dims: nx.output.extents(), walks };
     loop_nest.merge(0);
     if loop_nest.dims.is_empty() {
-        loop_nest.dims.push(1);
+        loop_nest.dims.push(1.into());
         loop_nest.walks.iter_mut().for_each(|w| w.strides.push(0));
     }
     let body = Body { expression: &nest.body, types: &types, used: &used, output: nx.output.dtype, unroll: unroll(&nest.body) };
     let tasks = Tasks::new(&loop_nest.dims, TASK_BYTES / nx.output.dtype.bytes(), 4 * body.unroll);
-    let kernel = kernel(&loop_nest, tasks, &body, &cx.options);
+    let (kernel, params) = kernel(&loop_nest, tasks, &body, &cx.options);
+    let args = params.args(cx);
     let overwritten: Vec<_> = overwritten.iter().filter(|v| matches!(v.source, Source::Buffer(_))).collect();
-    cx.step(kernel, loop_nest.args(), tasks.count, 0, nx.origin, &[&nx.output], &overwritten);
+    cx.step(kernel, args, tasks.count, 0, nx.origin, &[&nx.output], &overwritten);
     Ok(())
 }
 
@@ -52,29 +54,28 @@ struct Body<'a> {
     unroll: usize,
 }
 
-fn kernel(nest: &Nest, tasks: Tasks, body: &Body, options: &Options) -> kernel::Kernel {
+fn kernel(nest: &Nest, tasks: Tasks, body: &Body, options: &Options) -> (kernel::Kernel, Params) {
     let mut k = new_kernel(name(nest, body), options);
-    let pointers: Vec<V<_>> =
-        nest.walks.iter().enumerate().map(|(i, w)| w.pointer(&mut k, if i + 1 == nest.walks.len() { "y" } else { "x" })).collect();
+    let params = nest.params(&mut k, |i| if i + 1 == nest.walks.len() { "y" } else { "x" }, &[]);
     let strides = nest.strides();
     let inner = tasks.inner(&strides);
-    tasks.emit(&mut k, &nest.dims, &pointers, &strides, |k, pointers, dims| {
+    tasks.emit(&mut k, &params.dims, &params.pointers, &strides, |k, pointers, dims| {
         let (row, outer) = dims.split_last().expect("at least one dimension");
         loops(k, outer, pointers, &inner, &mut |k, pointers| {
             let strides: Vec<i64> = inner.iter().map(|s| s[outer.len()]).collect();
             write_row(k, body, *row, pointers, &strides);
         });
     });
-    k.finish()
+    (k.finish(), params)
 }
 
-fn write_row(k: &mut K, body: &Body, size: usize, pointers: &[V<kernel::I32>], strides: &[i64]) {
+fn write_row(k: &mut K, body: &Body, size: Size, pointers: &[V<kernel::I32>], strides: &[i64]) {
     let n_inputs = body.used.len();
     let pattern = |i: usize| Pattern::of(strides[i], if i < n_inputs { body.types[body.used[i]] } else { body.output }.bytes());
     // Arguments that are the same for the whole row.
     let mut fixed: Vec<Option<Lanes>> = vec![None; body.types.len()];
     for (i, arg) in body.used.iter().enumerate() {
-        if size > 1 && pattern(i) == Pattern::Splat {
+        if size.most > 1 && pattern(i) == Pattern::Splat {
             fixed[*arg] = Some(load(k, body.types[*arg], pointers[i], 0, Pattern::Splat, 4).bind(k));
         }
     }

@@ -6,6 +6,7 @@ use ir::Algorithm;
 
 pub mod contract;
 pub mod fill;
+pub mod free;
 pub mod gather;
 pub mod map;
 pub mod moves;

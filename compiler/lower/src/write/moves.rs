@@ -1,8 +1,9 @@
 //! Copies of strided boxes inside a kernel: runs, repeated elements, transposes in registers, single elements. Blind to
 //! element types: it moves 1, 2, 4 or 8 bytes.
 
+use crate::extent::Size;
 use crate::lanes::zero;
-use crate::write::nest::{loops, vectors};
+use crate::write::nest::{loops, tiles, vectors};
 use kernel::*;
 
 /// Runs of this many bytes are left to `memory.copy`, which costs a call.
@@ -11,7 +12,7 @@ const LONG_RUN: usize = 256;
 /// A box to copy, and the bytes from one step of each dimension to the next.
 #[derive(Debug, Clone)]
 pub struct Box {
-    pub dims: Vec<usize>,
+    pub dims: Vec<Size>,
     pub from: Vec<i64>,
     pub to: Vec<i64>,
     /// Size of an element.
@@ -53,7 +54,7 @@ impl Box {
         if self.bytes == 4
             && self.form() == Form::Single
             && self.to.last() == Some(&4)
-            && let Some(at) = (0..last).find(|d| self.from[*d] == 4 && self.dims[*d] > 1)
+            && let Some(at) = (0..last).find(|d| self.from[*d] == 4 && self.dims[*d].most > 1)
         {
             order.remove(at);
             order.insert(last - 1, at);
@@ -84,10 +85,13 @@ pub fn copy(k: &mut K, shape: &Box, src: V<I32>, dst: V<I32>) {
         Box { dims: shape.dims[outer..].to_vec(), from: shape.from[outer..].to_vec(), to: shape.to[outer..].to_vec(), bytes: shape.bytes };
     let form = shape.form();
     loops(k, &shape.dims[..outer], &[src, dst], &strides, &mut |k, p| match form {
-        Form::Run => run(k, p[0], p[1], inner.dims[0] * inner.bytes),
+        Form::Run => match inner.dims[0].now {
+            Some(_) => k.copy(p[1], p[0], inner.dims[0].times(inner.bytes)),
+            None => run(k, p[0], p[1], inner.dims[0].most * inner.bytes),
+        },
         Form::Repeat => {
             let value = k.let_("value", load_splat(p[0], inner.bytes));
-            fill(k, p[1], inner.dims[0] * inner.bytes, value);
+            fill(k, p[1], inner.dims[0], inner.bytes, value);
         }
         Form::Transpose => transpose(k, &inner, p[0], p[1]),
         Form::Single if inner.dims.is_empty() => single(k, p[0].get(), p[1].get(), inner.bytes),
@@ -145,8 +149,30 @@ fn run(k: &mut K, src: V<I32>, dst: V<I32>, len: usize) {
     }
 }
 
+/// Fills `size` elements of `bytes` bytes with a repeated element.
+pub fn fill(k: &mut K, dst: V<I32>, size: Size, bytes: usize, value: V<V128>) {
+    if size.now.is_none() {
+        return fill_bytes(k, dst, size.most * bytes, value);
+    }
+    let len = k.let_("len", size.times(bytes));
+    let whole = k.let_("whole", len & -16);
+    k.for_("i", 0, whole, 16, |k, i| k.store(dst + i, 0, value));
+    k.for_("i", whole, len, bytes as u32, |k, i| store_first(k, dst + i, 0, bytes, value));
+}
+
+/// Stores the first bytes of a vector.
+fn store_first(k: &mut K, at: E<I32>, offset: u32, bytes: usize, value: V<V128>) {
+    match bytes {
+        16 => k.store(at, offset, value),
+        8 => k.store_lane::<8>(at, offset, value.get(), 0),
+        4 => k.store_lane::<4>(at, offset, value.get(), 0),
+        2 => k.store_lane::<2>(at, offset, value.get(), 0),
+        _ => k.store_lane::<1>(at, offset, value.get(), 0),
+    }
+}
+
 /// Fills `len` bytes, a whole number of elements, with a repeated element.
-pub fn fill(k: &mut K, dst: V<I32>, len: usize, value: V<V128>) {
+pub fn fill_bytes(k: &mut K, dst: V<I32>, len: usize, value: V<V128>) {
     let pass = 64;
     let full = if len < 2 * pass { 0 } else { len / pass * pass };
     if full > 0 {
@@ -161,14 +187,7 @@ pub fn fill(k: &mut K, dst: V<I32>, len: usize, value: V<V128>) {
     // A short rest after a loop reaches back into it.
     let start = if full > 0 && len - full < 16 { len - 16 } else { full };
     for (offset, size) in pieces(len - start) {
-        let at = (start + offset) as u32;
-        match size {
-            16 => k.store(dst, at, value),
-            8 => k.store_lane::<8>(dst, at, value.get(), 0),
-            4 => k.store_lane::<4>(dst, at, value.get(), 0),
-            2 => k.store_lane::<2>(dst, at, value.get(), 0),
-            _ => k.store_lane::<1>(dst, at, value.get(), 0),
-        }
+        store_first(k, dst.get(), (start + offset) as u32, size, value);
     }
 }
 
@@ -180,19 +199,19 @@ const COLUMNS: usize = 16;
 fn transpose(k: &mut K, shape: &Box, src: V<I32>, dst: V<I32>) {
     let (columns, rows) = (shape.dims[0], shape.dims[1]);
     let (from, to) = (shape.from[1], shape.to[0]);
-    k.for_tiles("column", columns, COLUMNS, |k, column, n_columns| {
+    tiles(k, "column", columns, COLUMNS, |k, column, n_columns| {
         let (src, dst) = (k.let_("src", src + column.clone() * 4), k.let_("dst", dst + column * to as i32));
-        let tiles = || (0..n_columns).step_by(4).map(|c| (c as i32, (n_columns - c).min(4)));
-        if rows == 3 && to == 12 {
-            for (c, n) in tiles() {
+        let parts = || (0..n_columns).step_by(4).map(|c| (c as i32, (n_columns - c).min(4)));
+        if rows.most == 3 && rows.now.is_none() && to == 12 {
+            for (c, n) in parts() {
                 let (src, dst) = (src + c * 4, dst + c * 12);
                 if n == 4 { interleave3(k, from, src, dst) } else { tile(k, [from, to], [3, n], src, dst) }
             }
             return;
         }
-        k.for_tiles("row", rows, 4, |k, row, n_rows| {
+        tiles(k, "row", rows, 4, |k, row, n_rows| {
             let (src, dst) = (k.let_("src", src + row.clone() * from as i32), k.let_("dst", dst + row * 4));
-            tiles().for_each(|(c, n)| tile(k, [from, to], [n_rows, n], src + c * 4, dst + c * to as i32));
+            parts().for_each(|(c, n)| tile(k, [from, to], [n_rows, n], src + c * 4, dst + c * to as i32));
         });
     });
 }

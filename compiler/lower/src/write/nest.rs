@@ -1,10 +1,13 @@
 //! Loop nests over several tensors at once: dimensions merged where all tensors allow it, split into tasks, walked by
 //! pointers, the innermost one by vectors. It knows nothing of what is computed inside.
 
+use crate::cx::Cx;
+use crate::extent::{Extent, Size, SizeParams};
 use crate::plan::Arg;
 use crate::view::{View, linear};
+use ir::Dim;
 use ir::algorithm::Affine;
-use kernel::{E, I32, K, V, i32_div_u, i32_eq, i32_rem_u};
+use kernel::{E, I32, K, V, i32_div_u, i32_eq, i32_ge_u, i32_lt_u, i32_rem_u, select};
 
 /// Bytes that one task of a memory-bound kernel writes, about.
 pub const TASK_BYTES: usize = 32 << 10;
@@ -15,6 +18,8 @@ pub struct Walk {
     pub view: View,
     /// Element of the source at which the nest starts.
     pub base: i64,
+    /// Elements after `base` that are only known at run time.
+    pub moving: Dim,
     /// Bytes from one step of each dimension to the next.
     pub strides: Vec<i64>,
 }
@@ -22,62 +27,80 @@ pub struct Walk {
 impl Walk {
     /// The positions that `index` selects in a nest of `axes` axes.
     pub fn new(view: &View, index: &[Affine], axes: usize) -> Walk {
-        let position = linear(view, index, axes);
+        let fixed: Vec<Affine> = index.iter().map(|i| Affine { offset: i.offset.as_const().unwrap_or(0).into(), ..i.clone() }).collect();
+        let position = linear(view, &fixed, axes);
         let bytes = view.dtype.bytes() as i64;
-        Walk { view: view.clone(), base: position.base, strides: position.strides.iter().map(|s| s * bytes).collect() }
+        let moving = index.iter().zip(&view.strides).filter(|(i, _)| !i.offset.is_const());
+        let moving = moving.fold(Dim::from(0), |sum, (i, stride)| sum + i.offset.clone() * *stride);
+        Walk { view: view.clone(), base: position.base, moving, strides: position.strides.iter().map(|s| s * bytes).collect() }
     }
 
     /// One step per element of the view.
     pub fn of(view: &View) -> Walk {
         let bytes = view.dtype.bytes() as i64;
-        Walk { view: view.clone(), base: view.offset, strides: view.strides.iter().map(|s| s * bytes).collect() }
+        let strides = view.strides.iter().map(|s| s * bytes).collect();
+        Walk { view: view.clone(), base: view.offset, moving: 0.into(), strides }
     }
 
-    /// The parameter that points at the start.
-    pub fn arg(&self) -> Arg {
-        self.view.arg_at(self.base)
-    }
-
-    /// Adds that parameter to a kernel.
-    pub fn pointer(&self, k: &mut K, name: &str) -> V<I32> {
-        crate::cx::pointer(k, name, &self.view)
+    /// The bytes after the pointer at which the nest starts, where they are only known at run time.
+    fn moving_bytes(&self) -> Option<Dim> {
+        (!self.moving.is_const()).then(|| self.moving.clone() * self.view.dtype.bytes())
     }
 }
 
 /// Dimensions and the tensors walked over them.
 #[derive(Debug, Clone)]
 pub struct Nest {
-    pub dims: Vec<usize>,
+    pub dims: Vec<Extent>,
     pub walks: Vec<Walk>,
+}
+
+/// The parameters of a kernel over a nest.
+pub struct Params {
+    /// Where each walk starts.
+    pub pointers: Vec<V<I32>>,
+    pub dims: Vec<Size>,
+    /// Of what else was asked for.
+    pub others: Vec<Size>,
+    args: Vec<Arg>,
+    sizes: SizeParams,
+}
+
+impl Params {
+    /// The values of the parameters.
+    pub fn args(&self, cx: &mut Cx) -> Vec<Arg> {
+        self.args.iter().copied().chain(self.sizes.dims().map(|dim| cx.size(dim))).collect()
+    }
 }
 
 impl Nest {
     /// The same with the dimensions in another order.
     pub fn reordered(self, order: &[usize]) -> Nest {
         let walks = self.walks.into_iter().map(|w| Walk { strides: order.iter().map(|d| w.strides[*d]).collect(), ..w });
-        Nest { dims: order.iter().map(|d| self.dims[*d]).collect(), walks: walks.collect() }
+        Nest { dims: order.iter().map(|d| self.dims[*d].clone()).collect(), walks: walks.collect() }
     }
 
     /// Drops dimensions of size 1 and merges neighbours that all tensors walk as one; never across the boundary before
     /// dimension `boundary`, whose new position is returned.
     pub fn merge(&mut self, boundary: usize) -> usize {
-        let mut dims: Vec<usize> = vec![];
+        let mut dims: Vec<Extent> = vec![];
         let mut strides: Vec<Vec<i64>> = vec![vec![]; self.walks.len()];
         let mut new_boundary = 0;
-        for (d, size) in self.dims.iter().copied().enumerate() {
+        for (d, size) in self.dims.iter().enumerate() {
             if d == boundary {
                 new_boundary = dims.len();
             }
-            if size == 1 {
+            if size.is_one() {
                 continue;
             }
-            let fits = |(w, s): (&Walk, &Vec<i64>)| s.last().is_some_and(|outer| *outer == w.strides[d] * size as i64);
+            let fits = |(w, s): (&Walk, &Vec<i64>)| s.last().is_some_and(|outer| *outer == w.strides[d] * size.most as i64);
             let opens = dims.is_empty() || (d >= boundary && dims.len() == new_boundary);
-            if !opens && self.walks.iter().zip(&strides).all(fits) {
-                *dims.last_mut().expect("not empty") *= size;
+            if !opens && !size.is_free() && self.walks.iter().zip(&strides).all(fits) {
+                let outer = dims.last_mut().expect("not empty");
+                *outer = outer.times(size);
                 strides.iter_mut().zip(&self.walks).for_each(|(s, w)| *s.last_mut().expect("not empty") = w.strides[d]);
             } else {
-                dims.push(size);
+                dims.push(size.clone());
                 strides.iter_mut().zip(&self.walks).for_each(|(s, w)| s.push(w.strides[d]));
             }
         }
@@ -93,8 +116,23 @@ impl Nest {
         self.walks.iter().map(|w| w.strides.clone()).collect()
     }
 
-    pub fn args(&self) -> Vec<Arg> {
-        self.walks.iter().map(Walk::arg).collect()
+    /// Adds parameters to a kernel: pointers to the walks' starts, and the sizes of free dimensions and of `others`.
+    pub fn params(&self, k: &mut K, name: impl Fn(usize) -> &'static str, others: &[Extent]) -> Params {
+        let starts: Vec<V<I32>> = self.walks.iter().enumerate().map(|(i, w)| crate::cx::pointer(k, name(i), &w.view)).collect();
+        let mut sizes = SizeParams::default();
+        let dims = self.dims.iter().map(|d| sizes.size(k, d)).collect();
+        let others = others.iter().map(|d| sizes.size(k, d)).collect();
+        let mut pointers = vec![];
+        for (walk, start) in self.walks.iter().zip(starts) {
+            pointers.push(match walk.moving_bytes() {
+                Some(bytes) => {
+                    let by = sizes.get(k, &bytes);
+                    k.let_("moved", start + by)
+                }
+                None => start,
+            });
+        }
+        Params { pointers, dims, others, args: self.walks.iter().map(|w| w.view.arg_at(w.base)).collect(), sizes }
     }
 }
 
@@ -104,17 +142,19 @@ impl Nest {
 pub struct Tasks {
     whole: usize,
     block: usize,
+    /// Tasks when all sizes are the largest. Those beyond the actual sizes do nothing.
     pub count: u32,
 }
 
 impl Tasks {
     /// Tasks of about `target` points of `dims`; blocks of the last dimension are multiples of `multiple`.
-    pub fn new(dims: &[usize], target: usize, multiple: usize) -> Tasks {
+    pub fn new(dims: &[Extent], target: usize, multiple: usize) -> Tasks {
         Tasks::aligned(dims, target, |d| if d + 1 == dims.len() { multiple } else { 1 })
     }
 
     /// Tasks of about `target` points of `dims`; blocks of dimension `d` are multiples of `multiple(d)`.
-    pub fn aligned(dims: &[usize], target: usize, multiple: impl Fn(usize) -> usize) -> Tasks {
+    pub fn aligned(dims: &[Extent], target: usize, multiple: impl Fn(usize) -> usize) -> Tasks {
+        let dims: &[usize] = &dims.iter().map(|d| d.most).collect::<Vec<_>>();
         let target = target.max(1);
         let points = |d: usize| dims[d..].iter().product::<usize>();
         if points(0) <= target + target / 2 {
@@ -135,15 +175,15 @@ impl Tasks {
     pub fn emit(
         &self,
         k: &mut K,
-        dims: &[usize],
+        dims: &[Size],
         pointers: &[V<I32>],
         strides: &[Vec<i64>],
-        mut body: impl FnMut(&mut K, &[V<I32>], &[usize]),
+        mut body: impl FnMut(&mut K, &[V<I32>], &[Size]),
     ) {
         if self.count == 1 {
             return body(k, pointers, dims);
         }
-        let blocks = dims[self.whole].div_ceil(self.block);
+        let blocks = dims[self.whole].most.div_ceil(self.block);
         let task = k.task();
         // Index of each dimension, in steps, and the factor that turns it into bytes of a stride.
         let mut indices: Vec<(E<I32>, i64)> = vec![];
@@ -155,10 +195,14 @@ impl Tasks {
             indices.push((0.into(), 0));
         }
         for d in (0..self.whole).rev() {
-            let index = if d == 0 { rest.clone() } else { i32_rem_u(rest.clone(), dims[d]) };
-            indices.push((k.let_("index", index).get(), 1));
+            let index = if d == 0 { rest.clone() } else { i32_rem_u(rest.clone(), dims[d].most) };
+            let index = k.let_("index", index);
+            if let Some(now) = dims[d].now {
+                k.if_(i32_ge_u(index, now), |k| k.return_());
+            }
+            indices.push((index.get(), 1));
             if d > 0 {
-                rest = k.let_("rest", i32_div_u(rest, dims[d])).get();
+                rest = k.let_("rest", i32_div_u(rest, dims[d].most)).get();
             }
         }
         let moved: Vec<V<I32>> = pointers
@@ -171,13 +215,21 @@ impl Tasks {
             })
             .collect();
         let mut sizes = dims[self.whole..].to_vec();
-        let last = sizes[0] - (blocks - 1) * self.block;
-        sizes[0] = self.block;
+        if let Some(now) = sizes[0].now {
+            let start = k.let_("first", indices[0].0.clone() * self.block as i32);
+            k.if_(i32_ge_u(start, now), |k| k.return_());
+            let left = k.let_("left", now - start);
+            let here = k.let_("here", select::<I32>(i32_lt_u(left, self.block), left, self.block));
+            sizes[0] = Size { most: self.block, now: Some(here) };
+            return body(k, &moved, &sizes);
+        }
+        let last = sizes[0].most - (blocks - 1) * self.block;
+        sizes[0] = self.block.into();
         if last == self.block {
             return body(k, &moved, &sizes);
         }
         let mut last_sizes = sizes.clone();
-        last_sizes[0] = last;
+        last_sizes[0] = last.into();
         // The two arms need the same closure.
         let body = std::cell::RefCell::new(body);
         let is_last = i32_eq(indices[0].0.clone(), blocks - 1);
@@ -192,15 +244,19 @@ impl Tasks {
 }
 
 /// Loops over all of `dims`, outermost first; the body gets the moved pointers.
-pub fn loops(k: &mut K, dims: &[usize], pointers: &[V<I32>], strides: &[Vec<i64>], body: &mut dyn FnMut(&mut K, &[V<I32>])) {
-    let Some((&size, inner)) = dims.split_first() else { return body(k, pointers) };
+pub fn loops<S>(k: &mut K, dims: &[S], pointers: &[V<I32>], strides: &[Vec<i64>], body: &mut dyn FnMut(&mut K, &[V<I32>]))
+where
+    for<'a> Size: From<&'a S>,
+{
+    let Some((size, inner)) = dims.split_first() else { return body(k, pointers) };
+    let size = Size::from(size);
     let outer: Vec<i64> = strides.iter().map(|s| s[0]).collect();
     let rest: Vec<Vec<i64>> = strides.iter().map(|s| s[1..].to_vec()).collect();
-    if size == 1 {
+    if size.most == 1 && size.now.is_none() {
         return loops(k, inner, pointers, &rest, body);
     }
     let unit = unit(&outer);
-    k.for_("row", 0, size * unit, unit as u32, |k, i| {
+    k.for_("row", 0, size.times(unit), unit as u32, |k, i| {
         let moved: Vec<V<I32>> = pointers.iter().zip(&outer).map(|(p, s)| moved(k, *p, i, *s, unit)).collect();
         loops(k, inner, &moved, &rest, body);
     });
@@ -220,13 +276,28 @@ fn moved(k: &mut K, pointer: V<I32>, i: V<I32>, stride: i64, unit: usize) -> V<I
 /// vector within its pass, the addresses of its first elements and the number of elements (4, or less at the end).
 pub fn vectors(
     k: &mut K,
-    size: usize,
+    size: impl Into<Size>,
     unroll: usize,
     pointers: &[V<I32>],
     strides: &[i64],
     mut body: impl FnMut(&mut K, usize, &[E<I32>], usize),
 ) {
+    let size = size.into();
     let pass = 4 * unroll;
+    if size.now.is_some() {
+        let unit = unit(strides);
+        let address = |p: &V<I32>, stride: i64, element: usize| p.get() + (stride * element as i64) as i32;
+        return stretches(k, size, pass, &mut |k, start, end, width| {
+            k.for_("i", start * unit as i32, end * unit as i32, (width * unit) as u32, |k, i| {
+                let moved: Vec<V<I32>> = pointers.iter().zip(strides).map(|(p, s)| moved(k, *p, i, *s, unit)).collect();
+                for v in 0..width.div_ceil(4) {
+                    let at: Vec<E<I32>> = moved.iter().zip(strides).map(|(p, s)| address(p, *s, 4 * v)).collect();
+                    body(k, v, &at, width.min(4));
+                }
+            });
+        });
+    }
+    let size = size.most;
     let full = if size < 2 * pass { 0 } else { size / pass * pass };
     let address = |p: &V<I32>, stride: i64, element: usize| p.get() + (stride * element as i64) as i32;
     if full > 0 {
@@ -242,5 +313,30 @@ pub fn vectors(
     for (v, start) in (full..size).step_by(4).enumerate() {
         let at: Vec<E<I32>> = pointers.iter().zip(strides).map(|(p, s)| address(p, *s, start)).collect();
         body(k, v % unroll, &at, (size - start).min(4));
+    }
+}
+
+/// Covers `0..size` by tiles of `tile`, a multiple of 4, as [`K::for_tiles`] does. A size that is only known at run time is
+/// covered by loops over tiles of `tile`, of 4 and of 1.
+pub fn tiles(k: &mut K, name: &str, size: impl Into<Size>, tile: usize, mut body: impl FnMut(&mut K, E<I32>, usize)) {
+    let size = size.into();
+    match size.now {
+        None => k.for_tiles(name, size.most, tile, body),
+        Some(_) => stretches(k, size, tile, &mut |k, start, end, width| {
+            k.for_(name, start, end, width as u32, |k, at| body(k, at.get(), width));
+        }),
+    }
+}
+
+/// Parts of `0..size` with a whole number of steps each: of `pass`, of 4, of 1.
+fn stretches(k: &mut K, size: Size, pass: usize, body: &mut dyn FnMut(&mut K, E<I32>, E<I32>, usize)) {
+    let now = k.in_local("size", size.get());
+    let mut start = E::from(0);
+    let mut widths = vec![pass, 4, 1];
+    widths.dedup();
+    for width in widths {
+        let end = if width == 1 { now } else { k.let_("whole", now - i32_rem_u(now, width)) };
+        body(k, start, end.get(), width);
+        start = end.get();
     }
 }

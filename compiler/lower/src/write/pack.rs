@@ -8,8 +8,10 @@ use super::contract::nest::{Nest, positions};
 use super::shuffle;
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
+use crate::extent::Extent;
 use crate::view::{Linear, View};
-use ir::{DType, Tensor};
+use ir::{DType, Dim, Tensor};
+use std::collections::BTreeMap;
 
 /// Shape of a packed matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,7 @@ pub fn at_run_time(cx: &mut Cx, nx: &NodeCx, view: &View, b: &Linear, nest: &Nes
         }
     };
     let batch = batch_axes(nest);
+    let free_batch: Vec<Extent> = nest.batch.iter().filter(|a| a.b != 0).map(|a| a.extent()).collect();
     let total = panels.elements() * batch.iter().map(|(e, _)| e).product::<usize>();
     let packed = cx.temporary(&format!("{} packed", nx.name), DType::F32, &[total]);
     let width = 4 * panels.vectors;
@@ -112,8 +115,13 @@ pub fn at_run_time(cx: &mut Cx, nx: &NodeCx, view: &View, b: &Linear, nest: &Nes
         shape.push(columns_here);
         from.push(columns);
         to.push(1);
-        let source = View { shape: shape.clone(), offset: b.base + first as i64 * columns, strides: from, ..view.clone() };
-        let target = View { shape, offset: start as i64, strides: to, ..packed.clone() };
+        // What is free among [batch…, panels, depth…, columns of one].
+        let mut free: BTreeMap<usize, Dim> = free_batch.iter().enumerate().filter_map(|(d, e)| Some((d, e.free.clone()?))).collect();
+        free.extend(nest.free_columns().map(|columns| (batch.len(), columns.clone().ceil_div(width))));
+        free.extend(nest.free_depth.as_ref().map(|depth| (batch.len() + 1, depth.clone())));
+        let source =
+            View { shape: shape.clone(), free: free.clone(), offset: b.base + first as i64 * columns, strides: from, ..view.clone() };
+        let target = View { shape, free, offset: start as i64, strides: to, ..packed.clone() };
         shuffle::copy(cx, &source, &target, nx.origin)?;
     }
     Ok(packed)

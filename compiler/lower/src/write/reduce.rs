@@ -7,10 +7,11 @@
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
+use crate::extent::{Extent, Size};
 use crate::lanes::{Lanes, Pattern, Slot, load, store, zero};
 use crate::pointwise::{self, Hoisted, hoist};
 use crate::write::map::{unroll, uses};
-use crate::write::nest::{Nest, Tasks, Walk, loops};
+use crate::write::nest::{Nest, Params, Tasks, Walk, loops};
 use ir::algorithm::{Combine, Reduce};
 use ir::pointwise::{Fn, Literal, Operand};
 use ir::{DType, Pointwise, dtype, for_dtype};
@@ -28,10 +29,10 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Reduce) -> Result<(), LowerError> 
         return Ok(());
     }
     let rank = nest.axes.len();
-    let sizes: Vec<usize> = nest.axes.iter().map(|d| d.as_const().expect("bound size") as usize).collect();
+    let sizes: Vec<Extent> = nest.axes.iter().map(|d| cx.extent(d)).collect();
     let output = Walk::new(&nx.output, &nest.out, rank);
     let x = nx.input(cx, nest.x.operand);
-    let is_empty = nest.reduced.iter().any(|a| sizes[*a] == 0);
+    let is_empty = nest.reduced.iter().any(|a| sizes[*a].most == 0);
     // An empty group reads nothing: its pointer is never used.
     let mut walks = vec![if is_empty { output.clone() } else { Walk::new(&x, &nest.x.index, rank) }];
     for i in &work.used {
@@ -45,11 +46,12 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Reduce) -> Result<(), LowerError> 
     let mut loop_nest = Nest { dims: sizes, walks }.reordered(&order);
     let boundary = loop_nest.merge(rank - nest.reduced.len());
     if boundary == loop_nest.dims.len() {
-        loop_nest.dims.push(1);
+        loop_nest.dims.push(1.into());
         loop_nest.walks.iter_mut().for_each(|w| w.strides.push(0));
     }
-    let kernel = kernel(&loop_nest, boundary, &work);
-    cx.step(kernel.0, loop_nest.args(), kernel.1, 0, nx.origin, &[&nx.output], &[]);
+    let (kernel, params, tasks) = kernel(&loop_nest, boundary, &work);
+    let args = params.args(cx);
+    cx.step(kernel, args, tasks, 0, nx.origin, &[&nx.output], &[]);
     Ok(())
 }
 
@@ -166,12 +168,12 @@ fn neutral(k: &mut K, combine: Combine, dtype: DType) -> Lanes {
     pointwise::splat(k, dtype, literal)
 }
 
-/// The kernel and its number of tasks.
-fn kernel(nest: &Nest, boundary: usize, work: &Work) -> (kernel::Kernel, u32) {
+/// The kernel, its parameters and its number of tasks.
+fn kernel(nest: &Nest, boundary: usize, work: &Work) -> (kernel::Kernel, Params, u32) {
     let bytes = work.types[0].bytes() as i64;
     let (parallel, reduced) = nest.dims.split_at(boundary);
     let x = &nest.walks[0].strides;
-    let group: usize = reduced.iter().product();
+    let group: usize = reduced.iter().map(|d| d.most).product();
     let side_by_side = |d: &[i64]| d.last() == Some(&bytes);
     let outer = boundary > 0 && !side_by_side(&x[boundary..]) && (side_by_side(&x[..boundary]) || group <= 1);
     let multiple = if outer { 4 * work.unroll } else { 1 };
@@ -187,12 +189,13 @@ fn kernel(nest: &Nest, boundary: usize, work: &Work) -> (kernel::Kernel, u32) {
             "operand"
         }
     };
-    let pointers: Vec<V<I32>> = nest.walks.iter().enumerate().map(|(i, w)| w.pointer(&mut k, names(i))).collect();
+    let params = nest.params(&mut k, names, &[]);
+    let (parallel, reduced): (&[Size], &[Size]) = params.dims.split_at(boundary);
     let strides = nest.strides();
     let of_groups: Vec<Vec<i64>> = strides.iter().map(|s| s[..boundary].to_vec()).collect();
     let of_elements: Vec<Vec<i64>> = strides.iter().map(|s| s[boundary..].to_vec()).collect();
     let inner_groups = tasks.inner(&of_groups);
-    tasks.emit(&mut k, parallel, &pointers, &of_groups, |k, pointers, dims| {
+    tasks.emit(&mut k, parallel, &params.pointers, &of_groups, |k, pointers, dims| {
         if outer {
             let (size, dims) = dims.split_last().expect("there is a parallel axis");
             let row: Vec<i64> = inner_groups.iter().map(|s| s[dims.len()]).collect();
@@ -201,7 +204,7 @@ fn kernel(nest: &Nest, boundary: usize, work: &Work) -> (kernel::Kernel, u32) {
             loops(k, dims, pointers, &inner_groups, &mut |k, p| inner::group(k, work, p, reduced, &of_elements));
         }
     });
-    (k.finish(), tasks.count)
+    (k.finish(), params, tasks.count)
 }
 
 /// What is known before the elements of a group are finished.
@@ -266,7 +269,7 @@ fn name(nest: &Nest, boundary: usize, work: &Work, outer: bool) -> String {
             Combine::Max => "max",
         })
         .collect();
-    let join = |dims: &[usize]| dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
+    let join = |dims: &[Extent]| dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
     let (parallel, reduced) = nest.dims.split_at(boundary);
     let form = if outer { "outer" } else { "inner" };
     format!("reduce_{}_{form}_{}_{}_by_{}", stages.join("_"), work.types[0], join(parallel), join(reduced))

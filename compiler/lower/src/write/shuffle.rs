@@ -3,10 +3,12 @@
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
+use crate::extent::{Extent, Size};
 use crate::view::View;
 use crate::write::fill;
 use crate::write::moves::{self, Box, Form};
 use crate::write::nest::{Nest, TASK_BYTES, Tasks, Walk};
+use ir::Dim;
 use ir::algorithm::{Access, Piece, Shuffle};
 use kernel::K;
 use std::ops::Range;
@@ -21,25 +23,26 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Shuffle) -> Result<(), LowerError>
 
 /// Copies all elements of `from` to `to`, which has the same shape and type; either may have gaps.
 pub fn copy(cx: &mut Cx, from: &View, to: &View, origin: &[Arc<str>]) -> Result<(), LowerError> {
-    copy_walks(cx, from.shape.clone(), Walk::of(from), Walk::of(to), origin);
+    copy_walks(cx, from.extents(), Walk::of(from), Walk::of(to), origin);
     Ok(())
 }
 
 fn write_piece(cx: &mut Cx, nx: &NodeCx, piece: &Piece) -> Result<(), LowerError> {
-    let size = |d: &ir::Dim| d.as_const().expect("bound size") as usize;
-    let extent: Vec<usize> = piece.extent.iter().map(size).collect();
-    if extent.contains(&0) {
+    let extent: Vec<Extent> = piece.extent.iter().map(|d| cx.extent(d)).collect();
+    if extent.iter().any(|e| e.most == 0) {
         return Ok(());
     }
-    let start: Vec<usize> = piece.start.iter().map(size).collect();
-    let to = Walk::of(&nx.output);
-    let to = advanced(&to, &start);
+    let to = advanced_by(&Walk::of(&nx.output), &piece.start);
     let from_view = &nx.inputs[piece.read.operand];
-    let whole: Vec<Range<usize>> = extent.iter().map(|e| 0..*e).collect();
+    let whole: Vec<Range<usize>> = extent.iter().map(|e| 0..e.most).collect();
     let inside = match piece.read.pad {
         None => whole.clone(),
-        Some(_) => interior(&piece.read, &from_view.shape, &extent)
-            .ok_or_else(|| LowerError::Unsupported { layer: nx.name.clone(), what: "padding along a sum of axes".into() })?,
+        Some(_) => interior(&piece.read, &from_view.extents(), &extent)
+            .ok_or_else(|| LowerError::Unsupported { layer: nx.name.clone(), what: "padding along a sum of axes or a free size".into() })?,
+    };
+    // A free axis is inside as a whole.
+    let sizes = |ranges: &[Range<usize>]| -> Vec<Extent> {
+        ranges.iter().zip(&extent).map(|(r, e)| if e.is_free() { e.clone() } else { r.len().into() }).collect()
     };
     for outside in around(&whole, &inside) {
         let value = piece.read.pad.expect("only padded reads have an outside");
@@ -57,10 +60,6 @@ fn starts(ranges: &[Range<usize>]) -> Vec<usize> {
     ranges.iter().map(|r| r.start).collect()
 }
 
-fn sizes(ranges: &[Range<usize>]) -> Vec<usize> {
-    ranges.iter().map(Range::len).collect()
-}
-
 /// The walk from another starting index.
 pub fn advanced(walk: &Walk, by: &[usize]) -> Walk {
     let bytes = walk.view.dtype.bytes() as i64;
@@ -68,11 +67,27 @@ pub fn advanced(walk: &Walk, by: &[usize]) -> Walk {
     Walk { base: walk.base + moved, ..walk.clone() }
 }
 
+/// The walk from a starting index that may only be known at run time.
+pub fn advanced_by(walk: &Walk, by: &[Dim]) -> Walk {
+    let fixed: Vec<usize> = by.iter().map(|d| d.as_const().unwrap_or(0) as usize).collect();
+    let bytes = walk.view.dtype.bytes() as i64;
+    let moving = by.iter().zip(&walk.strides).filter(|(d, _)| !d.is_const());
+    let moving = moving.fold(walk.moving.clone(), |sum, (d, s)| sum + d.clone() * (s / bytes));
+    Walk { moving, ..advanced(walk, &fixed) }
+}
+
 /// The part of a box that reads inside a tensor of `shape`; `None` when that is no box.
-fn interior(read: &Access, shape: &[usize], extent: &[usize]) -> Option<Vec<Range<usize>>> {
-    let mut inside: Vec<Range<usize>> = extent.iter().map(|e| 0..*e).collect();
+fn interior(read: &Access, shape: &[Extent], extent: &[Extent]) -> Option<Vec<Range<usize>>> {
+    let mut inside: Vec<Range<usize>> = extent.iter().map(|e| 0..e.most).collect();
     for (affine, size) in read.index.iter().zip(shape) {
-        let (offset, size) = (affine.offset.as_const().expect("bound size"), *size as i64);
+        let is_free = size.is_free() || affine.terms.iter().any(|(a, c)| *c != 0 && extent[*a].is_free());
+        if is_free {
+            match affine.terms[..] {
+                [(axis, 1)] if affine.offset == 0 && extent[axis] == *size => continue,
+                _ => return None,
+            }
+        }
+        let (offset, size) = (affine.offset.as_const()?, size.most as i64);
         let mut axes: Vec<usize> = affine.terms.iter().map(|(a, _)| *a).filter(|a| affine.coefficient(*a) != 0).collect();
         axes.sort_unstable();
         axes.dedup();
@@ -114,40 +129,41 @@ fn around(whole: &[Range<usize>], inside: &[Range<usize>]) -> Vec<Vec<Range<usiz
 }
 
 /// One step that copies a box.
-pub fn copy_walks(cx: &mut Cx, dims: Vec<usize>, from: Walk, to: Walk, origin: &[Arc<str>]) {
-    if dims.contains(&0) {
+pub fn copy_walks(cx: &mut Cx, dims: Vec<Extent>, from: Walk, to: Walk, origin: &[Arc<str>]) {
+    if dims.iter().any(|d| d.most == 0) {
         return;
     }
     let bytes = to.view.dtype.bytes();
     let output = to.view.clone();
     let mut nest = Nest { dims, walks: vec![from, to] };
     nest.merge(0);
-    let order = shape(&nest.dims, &nest.strides(), bytes).order();
+    let order = shape(&at_most(&nest), &nest.strides(), bytes).order();
     let mut nest = nest.reordered(&order);
-    if shape(&nest.dims, &nest.strides(), bytes).form() == Form::Transpose {
+    if shape(&at_most(&nest), &nest.strides(), bytes).form() == Form::Transpose {
         split_rows(&mut nest, TASK_BYTES / bytes / 4);
     }
     let strides = nest.strides();
-    let whole = shape(&nest.dims, &strides, bytes);
+    let whole = shape(&at_most(&nest), &strides, bytes);
     let tasks = Tasks::aligned(&nest.dims, TASK_BYTES / bytes, |d| whole.multiple(d));
     let dims: Vec<String> = nest.dims.iter().map(ToString::to_string).collect();
     let mut k = K::new(format!("copy_{:?}_{bytes}_{}", whole.form(), dims.join("x")).to_lowercase());
-    let pointers = [nest.walks[0].pointer(&mut k, "x"), nest.walks[1].pointer(&mut k, "y")];
+    let params = nest.params(&mut k, |i| ["x", "y"][i], &[]);
     let inner = tasks.inner(&strides);
-    tasks.emit(&mut k, &nest.dims, &pointers, &strides, |k, p, dims| moves::copy(k, &shape(dims, &inner, bytes), p[0], p[1]));
-    cx.step(k.finish(), nest.args(), tasks.count, 0, origin, &[&output], &[]);
+    tasks.emit(&mut k, &params.dims, &params.pointers, &strides, |k, p, dims| moves::copy(k, &shape(dims, &inner, bytes), p[0], p[1]));
+    let args = params.args(cx);
+    cx.step(k.finish(), args, tasks.count, 0, origin, &[&output], &[]);
 }
 
 /// Makes the last dimension of a transpose at most `most` long, so that a task holds whole tiles of it.
 fn split_rows(nest: &mut Nest, most: usize) {
     let last = nest.dims.len() - 1;
-    let size = nest.dims[last];
-    if size <= most {
+    let size = nest.dims[last].most;
+    if size <= most || nest.dims[last].is_free() {
         return;
     }
     if let Some(inner) = (1..=most / 4).rev().map(|n| 4 * n).find(|n| size.is_multiple_of(*n)) {
-        nest.dims[last] = inner;
-        nest.dims.insert(last - 1, size / inner);
+        nest.dims[last] = inner.into();
+        nest.dims.insert(last - 1, (size / inner).into());
         for walk in &mut nest.walks {
             let stride = walk.strides[last] * inner as i64;
             walk.strides.insert(last - 1, stride);
@@ -155,6 +171,10 @@ fn split_rows(nest: &mut Nest, most: usize) {
     }
 }
 
-fn shape(dims: &[usize], strides: &[Vec<i64>], bytes: usize) -> Box {
+fn at_most(nest: &Nest) -> Vec<Size> {
+    nest.dims.iter().map(Extent::at_most).collect()
+}
+
+fn shape(dims: &[Size], strides: &[Vec<i64>], bytes: usize) -> Box {
     Box { dims: dims.to_vec(), from: strides[0].clone(), to: strides[1].clone(), bytes }
 }

@@ -8,6 +8,7 @@ use lower::plan::{Arg, Plan};
 /// Executes every step of a plan. A step may touch only the buffers it says it reads or writes and the weights among its
 /// arguments; tasks run backwards; the arena starts out full of NaNs, so that nothing can rely on zeros.
 pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    let values = symbol_values(plan, inputs);
     let arena_base = 64u32;
     let weights_base = (arena_base + plan.arena_bytes).next_multiple_of(64) + 64;
     let mut memory = vec![0xffu8; weights_base as usize];
@@ -23,24 +24,39 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
         weights.push(start..memory.len() as u32);
     }
     memory.resize(memory.len().next_multiple_of(64), 0xff);
-    let args = memory.len() as u32;
-    memory.resize(memory.len() + 4 * 64, 0);
+    // Step records, then the argument records, as the linker lays them out.
+    let records = memory.len() as u32;
+    let first_args = plan.steps.len() as u32 * abi::StepRecord::BYTES;
+    let all_args: usize = plan.steps.iter().map(|step| step.args.len()).sum();
+    let records_bytes = first_args + all_args as u32 * abi::ARG_BYTES;
+    memory.resize(memory.len() + records_bytes as usize, 0);
     for buffer in plan.buffers.iter().filter(|b| b.persistent) {
         let at = (arena_base + buffer.offset) as usize;
         memory[at..at + buffer.bytes as usize].fill(0);
     }
     for (port, tensor) in plan.inputs.iter().zip(inputs) {
         let at = (arena_base + plan.buffers[port.buffer.0].offset + port.offset) as usize;
-        memory[at..at + port.bytes as usize].copy_from_slice(tensor.bytes());
+        memory[at..at + tensor.bytes().len()].copy_from_slice(tensor.bytes());
+    }
+    if let Some(at) = plan.free.at {
+        for (i, (_, value)) in values.iter().enumerate() {
+            let at = (arena_base + plan.buffers[at.0].offset) as usize + 4 * i;
+            memory[at..at + 4].copy_from_slice(&(*value as i32).to_le_bytes());
+        }
     }
     let mut s = 0;
     while let Some(step) = plan.steps.get(s) {
+        let args_before: usize = plan.steps[..s].iter().map(|step| step.args.len()).sum();
+        let args = records + first_args + args_before as u32 * abi::ARG_BYTES;
         let kernel = &plan.kernels[step.kernel.0];
         for (i, (arg, param)) in step.args.iter().zip(&kernel.params).enumerate() {
             let value = match (arg, param.kind) {
                 (Arg::Buffer(b, o), ParamKind::Arena) => plan.buffers[b.0].offset + o,
                 (Arg::Weight(w, o), ParamKind::Weights) => weights[w.0].start + o,
                 (Arg::Scalar(v), ParamKind::Scalar) => *v as u32,
+                // The first step wrote it.
+                (Arg::Size(_), ParamKind::Scalar) => continue,
+                (Arg::Records, ParamKind::Weights) => records,
                 other => return Err(format!("step {s}: argument {i} does not fit: {other:?}")),
             };
             let at = args as usize + 4 * i;
@@ -49,6 +65,7 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
         let mut allowed: Vec<_> = step.reads.iter().chain(&step.writes).map(place).collect();
         allowed.extend(step.args.iter().filter_map(|arg| match arg {
             Arg::Weight(w, _) => Some(weights[w.0].clone()),
+            Arg::Records => Some(records..records + records_bytes),
             _ => None,
         }));
         let mut callees = call_routine;
@@ -70,11 +87,29 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
     }
     let read = |port: &lower::plan::Port| {
         let at = (arena_base + plan.buffers[port.buffer.0].offset + port.offset) as usize;
-        let shape: Vec<usize> = port.shape.iter().map(|d| *d as usize).collect();
+        let value = |name: &str| values.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+        let shape: Vec<usize> = match &port.sizes {
+            Some(sizes) => sizes.iter().map(|size| size.value(&value).expect("all symbols have values") as usize).collect(),
+            None => port.shape.iter().map(|d| *d as usize).collect(),
+        };
         let dtype = DType::from_name(&port.dtype).expect("a known type");
-        Tensor::from_bytes(dtype, &shape, &memory[at..at + port.bytes as usize]).expect("port sizes agree")
+        let bytes = shape.iter().product::<usize>() * dtype.bytes();
+        Tensor::from_bytes(dtype, &shape, &memory[at..at + bytes]).expect("port sizes agree")
     };
     Ok(plan.outputs.iter().map(read).collect())
+}
+
+/// The symbols' values that the inputs' shapes determine, in the plan's order.
+fn symbol_values(plan: &Plan, inputs: &[Tensor]) -> Vec<(String, i64)> {
+    let symbols = plan.free.symbols.iter().map(|(name, _)| {
+        let symbol = abi::manifest::Size::Symbol(name.to_string());
+        let found = plan.inputs.iter().zip(inputs).find_map(|(port, tensor)| {
+            let axis = port.sizes.as_ref()?.iter().position(|size| *size == symbol)?;
+            Some(tensor.shape[axis] as i64)
+        });
+        (name.to_string(), found.expect("a size of an input"))
+    });
+    symbols.collect()
 }
 
 /// Runs a routine natively on the interpreter's memory.
@@ -98,13 +133,23 @@ pub fn check_with(graph: &Graph, inputs: &[Tensor], tolerance: f64, options: &lo
     let plan = lower::lower(graph, options).unwrap_or_else(|e| panic!("{e:?}\n{graph}"));
     let found = execute_plan(&plan, inputs).unwrap_or_else(|e| panic!("{e}\n{graph}\n{plan}"));
     for (o, (found, expected)) in found.iter().zip(&expected).enumerate() {
-        assert_eq!((found.dtype, &found.shape), (expected.dtype, &expected.shape), "{graph}");
-        let scale = expected.to_f64s().iter().filter(|x| x.is_finite()).fold(1e-6f64, |m, x| m.max(x.abs()));
-        for (i, (f, e)) in found.to_f64s().iter().zip(expected.to_f64s()).enumerate() {
-            let same = (f.is_nan() && e.is_nan()) || *f == e || (f - e).abs() <= tolerance * scale;
-            assert!(same, "output {o}, element {i}: {f} instead of {e}\n{graph}\n{plan}");
+        same(found, expected, tolerance).unwrap_or_else(|e| panic!("output {o}, {e}\n{graph}\n{plan}"));
+    }
+}
+
+/// Whether two tensors are equal up to `tolerance`, relative to the largest expected element.
+pub fn same(found: &Tensor, expected: &Tensor, tolerance: f64) -> Result<(), String> {
+    if (found.dtype, &found.shape) != (expected.dtype, &expected.shape) {
+        return Err(format!("{}{:?} instead of {}{:?}", found.dtype, found.shape, expected.dtype, expected.shape));
+    }
+    let scale = expected.to_f64s().iter().filter(|x| x.is_finite()).fold(1e-6f64, |m, x| m.max(x.abs()));
+    for (i, (f, e)) in found.to_f64s().iter().zip(expected.to_f64s()).enumerate() {
+        let same = (f.is_nan() && e.is_nan()) || *f == e || (f - e).abs() <= tolerance * scale;
+        if !same {
+            return Err(format!("element {i}: {f} instead of {e}"));
         }
     }
+    Ok(())
 }
 
 /// A deterministic generator of test data (SplitMix64).

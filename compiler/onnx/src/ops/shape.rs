@@ -106,6 +106,9 @@ fn flatten(s: &mut Site) -> Result<ValueId, Fault> {
 
 fn range(s: &mut Site) -> Result<ValueId, Fault> {
     let ids = [s.input(0)?, s.input(1)?, s.input(2)?];
+    if let Some(range) = free_range(s, ids)? {
+        return Ok(range);
+    }
     let mut values = [0.0; 3];
     for (value, id) in values.iter_mut().zip(ids) {
         let size = s.graph.value(id).sizes.as_ref().and_then(|d| d.first()?.as_const()).map(|d| d as f64);
@@ -117,6 +120,25 @@ fn range(s: &mut Site) -> Result<ValueId, Fault> {
         invalid!("the range from {start} to {limit} in steps of {delta} cannot be made");
     }
     Ok(s.constant_value(Tensor::from_fn(s.dtype(ids[0]), &[n as usize], |i| start + i as f64 * delta)))
+}
+
+/// A range between sizes of which some are free: the beginning of the longest one, whose length the bounds give.
+fn free_range(s: &mut Site, ids: [ValueId; 3]) -> Result<Option<ValueId>, Fault> {
+    let dtype = s.dtype(ids[0]);
+    let sizes = ids.map(|id| s.graph.value(id).sizes.as_ref().and_then(|sizes| sizes.first().cloned()));
+    let [Some(start), Some(limit), Some(delta)] = sizes else { return Ok(None) };
+    let (Some(delta), true) = (delta.as_const().filter(|d| *d > 0), dtype.is_int()) else { return Ok(None) };
+    if start.is_const() && limit.is_const() {
+        return Ok(None);
+    }
+    let n = (limit - start.clone()).ceil_div(delta);
+    let (least, most) = n.range(&s.graph.symbols);
+    let Some(most) = most.and_then(|most| usize::try_from(most).ok()).filter(|most| *most <= LIMIT) else { return Ok(None) };
+    let n = if least.is_some_and(|least| least >= 0) { n } else { n.max(0) };
+    let longest = s.constant_value(Tensor::from_fn(dtype, &[most], |i| (i as i64 * delta) as f64));
+    let range = s.slice(longest, 0, 0i64.into(), n, 1)?;
+    let start = s.size_operand(&start, dtype)?;
+    s.map(ir::pointwise::Fn::Add, [range.into(), start]).map(Some)
 }
 
 /// In the target −1 (once) stands for what is left, 0 for the input's size unless `allowzero`.

@@ -14,6 +14,7 @@ pub mod winograd;
 use super::pack;
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, Options, new_kernel, pointer};
+use crate::extent::{Size, SizeParams};
 use crate::plan::Arg;
 use crate::schedule::{self, Schedule};
 use crate::view::{Linear, Source, View, linear};
@@ -114,10 +115,17 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
         return winograd::write(cx, nx, contract, &operands);
     }
     let b = linear(b_view, &contract.b.index, contract.axes.len());
-    let nest = Nest::new(contract, &operands.linears, &operands.sizes(), &b);
-    let schedule =
-        schedule::choose(nest.outer_rows(), nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed, cx.options.tile);
-    let panels = pack::Panels { columns: nest.columns(), depth: nest.depth(), vectors: schedule.vectors };
+    let extents = cx.extents(&contract.axes);
+    let Some(nest) = Nest::with_extents(contract, &extents, &operands.linears, &operands.sizes(), &b) else {
+        return unsupported("a free size as one of several sizes of the sums or the columns".into());
+    };
+    // Rows of free number are tiled along the innermost axis: the position of the last one is not known.
+    let outer_rows = if nest.has_free_rows() { 1 } else { nest.outer_rows() };
+    let schedule = schedule::choose(outer_rows, nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed, cx.options.tile);
+    let width = 4 * schedule.vectors;
+    // The last panel of a free number of columns is a whole one.
+    let columns = if nest.free_columns().is_some() { nest.columns().next_multiple_of(width) } else { nest.columns() };
+    let panels = pack::Panels { columns, depth: nest.depth(), vectors: schedule.vectors };
     let packed = match &nx.constants[b_operand] {
         Some(tensor) => {
             let bytes = pack::constant(tensor, &b, &nest, &panels);
@@ -135,17 +143,18 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
 /// Adds the step that computes a nest over packed B.
 fn product(cx: &mut Cx, nx: &NodeCx, nest: &Nest, schedule: &Schedule, panels: &pack::Panels, packed: &View, operands: &Operands) {
     let options = cx.options.clone();
-    let writer = Writer { nest, schedule, panels, options: &options, operands };
+    let mut writer = Writer { nest, schedule, panels, options: &options, operands, sizes: Sizes::default() };
     let units = if schedule.flat { schedule.runs.iter().map(|r| r.count).sum() } else { nest.outer_rows() };
     let macs = nest.macs();
     let per_batch = macs / nest.batches() as u64;
     let a_bytes = (nest.rows() * nest.depth()) as u64 * 4;
     let tasks = per_batch.div_ceil(cx.options.macs_per_task);
     let blocks = schedule::blocks(units, panels.full() + usize::from(panels.tail() > 0), tasks, a_bytes, panels.bytes() as u64);
-    let kernel = writer.kernel(units, &blocks, packed);
+    let (kernel, params) = writer.kernel(units, &blocks, packed);
     let views = || [&operands.a, &operands.output].into_iter().chain(&operands.extras);
     let mut args: Vec<Arg> = views().zip(&operands.linears).map(|(v, l)| v.arg_at(l.base)).collect();
     args.insert(1, packed.arg_at(0));
+    args.extend(params.dims().map(|dim| cx.size(dim)));
     let tasks = (nest.batches() * blocks.row_blocks * blocks.column_blocks) as u32;
     let also: Vec<&View> = views().enumerate().filter(|(i, v)| *i != 1 && v.source == operands.output.source).map(|(_, v)| v).collect();
     cx.step(kernel, args, tasks, macs, nx.origin, &[&operands.output], &also);
@@ -158,6 +167,39 @@ struct Writer<'a> {
     panels: &'a pack::Panels,
     options: &'a Options,
     operands: &'a Operands,
+    sizes: Sizes,
+}
+
+/// The sizes of a nest inside of its kernel.
+#[derive(Default)]
+pub(super) struct Sizes {
+    batch: Vec<Size>,
+    /// Of the row axes but the innermost.
+    outer: Vec<Size>,
+    inner_rows: Option<V<I32>>,
+    /// Number of panels, if it is not known before.
+    panels: Option<V<I32>>,
+    depth: Option<V<I32>>,
+}
+
+impl Sizes {
+    fn new(k: &mut K, nest: &Nest, width: usize, params: &mut SizeParams) -> Sizes {
+        let inner = nest.rows[nest.rows.len() - 1].extent();
+        let columns = nest.free_columns().map(|columns| columns.clone().ceil_div(width));
+        Sizes {
+            batch: nest.batch.iter().map(|a| params.size(k, &a.extent())).collect(),
+            outer: nest.outer().iter().map(|a| params.size(k, &a.extent())).collect(),
+            inner_rows: params.size(k, &inner).now,
+            panels: columns.map(|dim| params.get(k, &dim)),
+            depth: nest.free_depth.as_ref().map(|dim| params.get(k, dim)),
+        }
+    }
+}
+
+/// Whether all coordinates are below the sizes that are only known at run time; `None` when there are none.
+fn inside(coordinates: &[kernel::E<I32>], sizes: &[Size]) -> Option<kernel::E<I32>> {
+    let below = coordinates.iter().zip(sizes).filter_map(|(c, size)| Some(kernel::i32_lt_u(c.clone(), size.now?)));
+    below.reduce(|all, one| all & one)
 }
 
 /// Pointers to the operands: A, the output, the epilogue's operands; and B.
@@ -168,7 +210,7 @@ struct Pointers {
 }
 
 impl Writer<'_> {
-    fn kernel(&self, units: usize, blocks: &schedule::Blocks, b: &View) -> kernel::Kernel {
+    fn kernel(&mut self, units: usize, blocks: &schedule::Blocks, b: &View) -> (kernel::Kernel, SizeParams) {
         let fused = self.operands.body.steps.last().map_or(String::new(), |s| format!("_{}", s.f.name()));
         let relaxed = if self.options.relaxed { "relaxed" } else { "simd" };
         let mut k =
@@ -181,6 +223,9 @@ impl Writer<'_> {
             at.push(pointer(k, &format!("extra{i}"), extra));
         }
         let mut p = Pointers { at, b: pb };
+        let mut params = SizeParams::default();
+        self.sizes = Sizes::new(k, self.nest, 4 * self.schedule.vectors, &mut params);
+        let this = &*self;
 
         // task = (batch · row_blocks + row block) · column_blocks + column block
         let mut rest = k.task();
@@ -193,7 +238,7 @@ impl Writer<'_> {
         if self.nest.batches() > 1 {
             row_block = (blocks.row_blocks > 1).then(|| k.let_("row_block", kernel::i32_rem_u(rest, blocks.row_blocks as i32)));
             let batch = if blocks.row_blocks > 1 { k.let_("batch", kernel::i32_div_u(rest, blocks.row_blocks as i32)) } else { rest };
-            p = self.batch_pointers(k, &p, batch);
+            p = this.batch_pointers(k, &p, batch);
         } else if blocks.row_blocks > 1 {
             row_block = Some(rest);
         }
@@ -211,19 +256,20 @@ impl Writer<'_> {
             }
         };
         let (u0, u1) = range(k, "unit", row_block, blocks.units_per_task, units);
-        let full = self.panels.full();
+        let full = this.panels.full();
+        let now = Size { most: full, now: this.sizes.panels };
         let (p0, p1) = match column_block {
-            None => (kernel::E::from(0), kernel::E::from(full)),
+            None => (kernel::E::from(0), now.get()),
             Some(block) => {
                 let start = k.let_("panel_start", block * blocks.panels_per_task as i32);
-                let end = min(k, "panel_end", start + blocks.panels_per_task as i32, full);
+                let end = min(k, "panel_end", start + blocks.panels_per_task as i32, now.get());
                 (start.get(), end.get())
             }
         };
         if full > 0 {
             let body = |k: &mut K, panel: kernel::E<I32>| {
-                let q = self.panel_pointers(k, &p, panel);
-                self.rows(k, &q, u0.clone(), u1.clone(), self.schedule.vectors, 4);
+                let q = this.panel_pointers(k, &p, panel);
+                this.rows(k, &q, u0.clone(), u1.clone(), this.schedule.vectors, 4);
             };
             if full == 1 && column_block.is_none() {
                 body(k, 0.into())
@@ -231,18 +277,18 @@ impl Writer<'_> {
                 k.for_("panel", p0, p1, 1, |k, panel| body(k, panel.into()))
             }
         }
-        if self.panels.tail() > 0 {
+        if this.panels.tail() > 0 {
             let tail = |k: &mut K| {
-                let q = self.panel_pointers(k, &p, full.into());
-                let columns = self.panels.tail();
-                self.rows(k, &q, u0.clone(), u1.clone(), columns.div_ceil(4), (columns - 1) % 4 + 1);
+                let q = this.panel_pointers(k, &p, full.into());
+                let columns = this.panels.tail();
+                this.rows(k, &q, u0.clone(), u1.clone(), columns.div_ceil(4), (columns - 1) % 4 + 1);
             };
             match column_block {
                 None => tail(k),
                 Some(block) => k.if_(kernel::i32_eq(block, blocks.column_blocks as i32 - 1), tail),
             }
         }
-        std::mem::replace(k, K::new("")).finish()
+        (std::mem::replace(k, K::new("")).finish(), params)
     }
 
     /// How the columns of an operand lie in memory, and bytes from one vector of columns to the next.
@@ -253,6 +299,9 @@ impl Writer<'_> {
 
     fn batch_pointers(&self, k: &mut K, p: &Pointers, batch: V<I32>) -> Pointers {
         let coordinates = nest::coordinates(k, self.nest.batch.iter().map(|a| a.extent), batch.get());
+        if let Some(inside) = inside(&coordinates, &self.sizes.batch) {
+            k.if_(kernel::i32_eqz(inside), |k| k.return_());
+        }
         let at = p.at.iter().enumerate().map(|(i, base)| {
             let strides = self.nest.batch.iter().map(|axis| axis.at[i]);
             let e = nest::offset(&coordinates, strides, base.get());
@@ -302,43 +351,59 @@ impl Writer<'_> {
             }
             return;
         }
-        let unit_body = |k: &mut K, unit: kernel::E<I32>| {
-            let p = self.unit_pointers(k, p, unit);
+        let tiles = |k: &mut K, p: &Pointers| {
+            if let Some(now) = self.sizes.inner_rows {
+                // The last tile may run over into the room behind the rows.
+                let rows = self.schedule.rows;
+                let tile = Tile { writer: self, rows, vectors, last_lanes };
+                return k.for_("row", 0, now, rows as u32, |k, row| tile.uniform(k, p, row.into()));
+            }
             let mut first_row = 0usize;
             for run in &self.schedule.runs {
                 let tile = Tile { writer: self, rows: run.rows, vectors, last_lanes };
                 if run.count == 1 {
-                    tile.uniform(k, &p, kernel::E::from(first_row));
+                    tile.uniform(k, p, kernel::E::from(first_row));
                 } else {
-                    k.for_("row", first_row, first_row + run.count * run.rows, run.rows as u32, |k, row| tile.uniform(k, &p, row.into()));
+                    k.for_("row", first_row, first_row + run.count * run.rows, run.rows as u32, |k, row| tile.uniform(k, p, row.into()));
                 }
                 first_row += run.count * run.rows;
+            }
+        };
+        let unit_body = |k: &mut K, unit: kernel::E<I32>| {
+            let outer = self.nest.outer();
+            let coordinates = if outer.is_empty() { vec![] } else { nest::coordinates(k, outer.iter().map(|a| a.extent), unit) };
+            let unit = |k: &mut K| {
+                let p = self.unit_pointers(k, p, &coordinates);
+                tiles(k, &p);
+            };
+            match inside(&coordinates, &self.sizes.outer) {
+                Some(inside) => k.if_(inside, unit),
+                None => unit(k),
             }
         };
         if self.nest.outer_rows() == 1 { unit_body(k, 0.into()) } else { k.for_("unit", u0, u1, 1, |k, u| unit_body(k, u.into())) }
     }
 
-    fn unit_pointers(&self, k: &mut K, p: &Pointers, unit: kernel::E<I32>) -> Pointers {
+    fn unit_pointers(&self, k: &mut K, p: &Pointers, coordinates: &[kernel::E<I32>]) -> Pointers {
         let outer = self.nest.outer();
         if outer.is_empty() {
             return p.clone();
         }
-        let coordinates = nest::coordinates(k, outer.iter().map(|a| a.extent), unit);
         let at = p.at.iter().enumerate().map(|(i, base)| {
             let strides: Vec<i64> = outer.iter().map(|axis| axis.at[i]).collect();
             if strides.iter().all(|s| *s == 0) {
                 return *base;
             }
-            let e = nest::offset(&coordinates, strides.into_iter(), base.get());
+            let e = nest::offset(coordinates, strides.into_iter(), base.get());
             k.let_("unit_ptr", e)
         });
         Pointers { at: at.collect(), b: p.b }
     }
 }
 
-fn min(k: &mut K, name: &str, a: kernel::E<I32>, b: usize) -> V<I32> {
-    let a = k.in_local(name, a);
-    k.let_(name, kernel::select::<I32>(kernel::i32_lt_u(a, b as i32), a, b as i32))
+fn min(k: &mut K, name: &str, a: kernel::E<I32>, b: impl Into<kernel::E<I32>>) -> V<I32> {
+    let (a, b) = (k.in_local(name, a), b.into());
+    k.let_(name, kernel::select::<I32>(kernel::i32_lt_u(a, b.clone()), a, b))
 }
 
 fn max(k: &mut K, name: &str, a: kernel::E<I32>, b: usize) -> kernel::E<I32> {

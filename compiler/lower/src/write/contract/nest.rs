@@ -1,13 +1,18 @@
 //! The loop nest of a contraction in terms of strides: axes by class, adjacent ones merged where every operand allows.
 
+use crate::extent::Extent;
 use crate::view::Linear;
+use ir::Dim;
 use ir::algorithm::Contract;
 use kernel::{E, I32, K};
 
 /// One loop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoopAxis {
+    /// Steps, or the most of them.
     pub extent: usize,
+    /// Steps that are only known at run time.
+    pub free: Option<Dim>,
     /// Strides of A, the output, and the epilogue's operands, in bytes.
     pub at: Vec<i64>,
     /// Stride of (unpacked) B, in elements.
@@ -18,7 +23,11 @@ impl LoopAxis {
     /// True when `self` around `inner` is one longer loop for the operands `at` (and for B, if asked).
     fn merges(&self, inner: &LoopAxis, with_b: bool) -> bool {
         let fits = |outer: i64, i: i64| outer == i * inner.extent as i64;
-        self.at.iter().zip(&inner.at).all(|(o, i)| fits(*o, *i)) && (!with_b || fits(self.b, inner.b))
+        inner.free.is_none() && self.at.iter().zip(&inner.at).all(|(o, i)| fits(*o, *i)) && (!with_b || fits(self.b, inner.b))
+    }
+
+    pub fn extent(&self) -> Extent {
+        Extent { most: self.extent, free: self.free.clone() }
     }
 }
 
@@ -43,32 +52,52 @@ pub struct Nest {
     /// Depth as A sees it, merged; in B it is `depth_in_b`, in the same order.
     pub depth_in_a: Vec<(usize, i64)>,
     pub depth_in_b: Vec<(usize, i64)>,
+    /// Depth that is only known at run time: of the one depth axis.
+    pub free_depth: Option<Dim>,
 }
 
 impl Nest {
-    /// `linears` and bytes per element (`sizes`): of A, the output, the epilogue's operands.
+    /// `linears` and bytes per element (`sizes`): of A, the output, the epilogue's operands. All sizes are fixed.
     pub fn new(contract: &Contract, linears: &[Linear], sizes: &[i64], b: &Linear) -> Nest {
+        let extent = |d: &Dim| Extent::from(d.as_const().expect("bound size") as usize);
+        let extents: Vec<Extent> = contract.axes.iter().map(extent).collect();
+        Nest::with_extents(contract, &extents, linears, sizes, b).expect("fixed sizes always fit")
+    }
+
+    /// As [`Nest::new`], where sizes may be free. `None` when a free size is one of
+    /// several along the depth, or among the columns that are no single axis of the output.
+    pub fn with_extents(contract: &Contract, extents: &[Extent], linears: &[Linear], sizes: &[i64], b: &Linear) -> Option<Nest> {
         let uses = |index: &[ir::algorithm::Affine], axis: usize| index.iter().any(|i| i.terms.iter().any(|(a, c)| *a == axis && *c != 0));
         let mut nest = Nest {
             batch: vec![],
             rows: vec![],
-            column: LoopAxis { extent: 1, at: vec![0; linears.len()], b: 0 },
+            column: LoopAxis { extent: 1, free: None, at: vec![0; linears.len()], b: 0 },
             columns_in_b: vec![],
             depth_in_a: vec![],
             depth_in_b: vec![],
+            free_depth: None,
         };
         let mut columns = vec![];
-        for (axis, extent) in contract.axes.iter().enumerate() {
-            let extent = extent.as_const().expect("bound size") as usize;
-            if extent == 1 {
+        for (axis, size) in extents.iter().enumerate() {
+            if size.is_one() {
                 continue;
             }
-            let l = LoopAxis { extent, at: linears.iter().zip(sizes).map(|(l, s)| l.strides[axis] * s).collect(), b: b.strides[axis] };
+            let extent = size.most;
+            let l = LoopAxis {
+                extent,
+                free: size.free.clone(),
+                at: linears.iter().zip(sizes).map(|(l, s)| l.strides[axis] * s).collect(),
+                b: b.strides[axis],
+            };
             match (uses(&contract.out, axis), uses(&contract.a.index, axis), uses(&contract.b.index, axis)) {
                 (true, true, true) => nest.batch.push(l),
                 (true, false, true) => columns.push(l),
                 (true, _, false) => nest.rows.push(l),
                 (false, _, _) => {
+                    if nest.free_depth.is_some() || (size.is_free() && !nest.depth_in_b.is_empty()) {
+                        return None;
+                    }
+                    nest.free_depth.clone_from(&size.free);
                     nest.depth_in_b.push((extent, l.b));
                     match nest.depth_in_a.last_mut() {
                         Some((e, s)) if *s == l.at[0] * extent as i64 => (*e, *s) = (*e * extent, l.at[0]),
@@ -80,11 +109,14 @@ impl Nest {
         nest.batch = merge(nest.batch, true);
         nest.rows = merge(nest.rows, false);
         if nest.rows.is_empty() {
-            nest.rows.push(LoopAxis { extent: 1, at: vec![0; linears.len()], b: 0 });
+            nest.rows.push(LoopAxis { extent: 1, free: None, at: vec![0; linears.len()], b: 0 });
         }
         // Columns that are no single axis of the output: all but the innermost become batches.
         nest.columns_in_b = columns.iter().map(|c| (c.extent, c.b)).collect();
         let mut columns = merge(columns, false);
+        if nest.columns_in_b.len() > 1 && columns.iter().any(|c| c.free.is_some()) {
+            return None;
+        }
         if let Some(inner) = columns.pop() {
             if !columns.is_empty() {
                 nest.columns_in_b = vec![(inner.extent, inner.b)];
@@ -92,32 +124,34 @@ impl Nest {
             nest.column = inner;
         }
         nest.batch.extend(columns);
-        nest
+        Some(nest)
     }
 
     /// `batches` products of dense columns: strides in bytes, of A and the output.
     pub fn product(p: &Product) -> Nest {
-        let axis = |(extent, at): (usize, [i64; 2]), b: i64| LoopAxis { extent, at: at.to_vec(), b };
+        let axis = |(extent, at): (usize, [i64; 2]), b: i64| LoopAxis { extent, free: None, at: at.to_vec(), b };
         Nest {
             // B's batches follow each other in packed order; the stride only says that there is one.
             batch: vec![axis(p.batches, 1)],
             rows: vec![axis(p.rows, 0)],
-            column: LoopAxis { extent: p.columns, at: vec![0, 4], b: 1 },
+            column: LoopAxis { extent: p.columns, free: None, at: vec![0, 4], b: 1 },
             columns_in_b: vec![(p.columns, 1)],
             depth_in_a: vec![(p.depth, 4)],
             depth_in_b: vec![(p.depth, 1)],
+            free_depth: None,
         }
     }
 
     /// The matrices of B at each of several taps, to be packed; extents and strides in elements.
     pub fn taps(taps: &[(usize, i64)], columns: (usize, i64), depth: (usize, i64)) -> Nest {
         Nest {
-            batch: taps.iter().map(|(extent, b)| LoopAxis { extent: *extent, at: vec![], b: *b }).collect(),
+            batch: taps.iter().map(|(extent, b)| LoopAxis { extent: *extent, free: None, at: vec![], b: *b }).collect(),
             rows: vec![],
-            column: LoopAxis { extent: columns.0, at: vec![], b: columns.1 },
+            column: LoopAxis { extent: columns.0, free: None, at: vec![], b: columns.1 },
             columns_in_b: vec![columns],
             depth_in_a: vec![],
             depth_in_b: vec![depth],
+            free_depth: None,
         }
     }
 
@@ -126,6 +160,13 @@ impl Nest {
     }
     pub fn columns(&self) -> usize {
         self.column.extent
+    }
+    /// Columns that are only known at run time.
+    pub fn free_columns(&self) -> Option<&Dim> {
+        self.column.free.as_ref()
+    }
+    pub fn has_free_rows(&self) -> bool {
+        self.rows.iter().any(|a| a.free.is_some())
     }
     pub fn depth(&self) -> usize {
         self.depth_in_b.iter().map(|(e, _)| e).product()
@@ -165,7 +206,10 @@ fn merge(axes: Vec<LoopAxis>, with_b: bool) -> Vec<LoopAxis> {
     let mut merged: Vec<LoopAxis> = vec![];
     for axis in axes {
         match merged.last_mut() {
-            Some(outer) if outer.merges(&axis, with_b) => *outer = LoopAxis { extent: outer.extent * axis.extent, ..axis },
+            Some(outer) if outer.merges(&axis, with_b) => {
+                let Extent { most, free } = outer.extent().times(&axis.extent());
+                *outer = LoopAxis { extent: most, free, ..axis };
+            }
             _ => merged.push(axis),
         }
     }

@@ -94,7 +94,10 @@ impl Tile<'_> {
             k.set(*sum, f32x4_splat(0.0f32));
         }
         let axes = &self.writer.nest.depth_in_a;
-        if length(axes) <= UNROLL_LIMIT {
+        if let Some(now) = self.writer.sizes.depth {
+            let a = a.moving(k);
+            self.free_depth(k, &sums, &a, b, axes[0].1, now);
+        } else if length(axes) <= UNROLL_LIMIT {
             self.steps(k, &sums, &a, b, 0, &nest::positions(axes));
         } else {
             let a = a.moving(k);
@@ -131,6 +134,19 @@ impl Tile<'_> {
         });
         self.steps(k, sums, a, b, main, &nest::positions(&[(extent - main, stride)]));
         main as i64 * stride
+    }
+
+    /// A loop over a depth that is only known at run time.
+    fn free_depth(&self, k: &mut K, sums: &Sums, a: &Rows, b: V<I32>, stride: i64, now: V<I32>) {
+        let end = |k: &mut K, steps: E<I32>| k.let_("b_end", b + steps * self.step_bytes() as i32);
+        let main = end(k, now & -(UNROLL as i32));
+        let last = end(k, now.get());
+        for (start, end, steps) in [(b, main, UNROLL), (main, last, 1)] {
+            k.for_("b_ptr", start, end, (steps * self.step_bytes()) as u32, |k, b| {
+                self.steps(k, sums, a, b, 0, &nest::positions(&[(steps, stride)]));
+                a.advance(k, steps as i64 * stride);
+            });
+        }
     }
 
     /// Steps of depth without a loop: A at `positions` (bytes), B from its row number `first` on.

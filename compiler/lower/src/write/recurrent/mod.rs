@@ -70,9 +70,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, r: &Recurrent) -> Result<(), LowerError> 
         for (last, state) in nx.outputs[1..].iter().zip(&r.states) {
             match r.lengths {
                 // No element has steps: all states are 0.
-                Some(_) => {
-                    super::fill::fill(cx, last.shape.clone(), super::nest::Walk::of(last), ir::pointwise::Literal::Int(0), nx.origin)
-                }
+                Some(_) => super::fill::fill(cx, last.extents(), super::nest::Walk::of(last), ir::pointwise::Literal::Int(0), nx.origin),
                 None => shuffle::copy(cx, &operands[*state], last, nx.origin)?,
             }
         }

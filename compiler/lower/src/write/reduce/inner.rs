@@ -1,6 +1,7 @@
 //! One group at a time: the lanes are elements of the group, combined with each other at the end of each stage.
 
 use super::{Known, Running, Work, finish, function, neutral, of_group};
+use crate::extent::Size;
 use crate::lanes::{Lanes, Pattern, load, store};
 use crate::pointwise::{self, binary};
 use crate::write::map::unroll;
@@ -10,7 +11,7 @@ use ir::algorithm::Stage;
 use kernel::{I32, K, V, i32x4_const, shuffle32, shuffle64};
 
 /// Pointers are those of the element, the epilogue's operands and the output, at the group's start.
-pub fn group(k: &mut K, work: &Work, pointers: &[V<I32>], dims: &[usize], strides: &[Vec<i64>]) {
+pub fn group(k: &mut K, work: &Work, pointers: &[V<I32>], dims: &[Size], strides: &[Vec<i64>]) {
     let (size, rows) = dims.split_last().expect("at least one dimension");
     let mut results: Vec<Lanes> = vec![];
     for (s, stage) in work.nest.stages.iter().enumerate() {
@@ -52,7 +53,7 @@ fn reduce(
     stage: &Stage,
     results: &[Lanes],
     pointers: &[V<I32>],
-    (rows, size): (&[usize], usize),
+    (rows, size): (&[Size], Size),
     strides: &[Vec<i64>],
     keep: bool,
 ) -> Lanes {
@@ -61,12 +62,12 @@ fn reduce(
     let f = function(stage.combine);
     let hoisted = of_group(k, &stage.body, types, results);
     let nothing = neutral(k, stage.combine, dtype);
-    let unroll = unroll(&stage.body).min(size.div_ceil(4)).max(1);
+    let unroll = unroll(&stage.body).min(size.most.div_ceil(4)).max(1);
     let sums: Vec<Running> = (0..unroll).map(|_| Running::new(k, stage.combine, dtype, nothing.clone())).collect();
     let ends = [0, pointers.len() - 1];
     let lane_strides = ends.map(|i| strides[i][rows.len()]);
     let pattern = Pattern::of(lane_strides[0], work.types[0].bytes());
-    let group: usize = rows.iter().product::<usize>() * size;
+    let group: usize = rows.iter().map(|d| d.most).product::<usize>() * size.most;
     if group > 0 {
         loops(k, rows, &ends.map(|i| pointers[i]), &ends.map(|i| strides[i].clone()), &mut |k, p| {
             let (p, s) = if keep { (p, &lane_strides[..]) } else { (&p[..1], &lane_strides[..1]) };

@@ -1,15 +1,16 @@
 //! Several groups at a time: each lane is a group, so that nothing is combined across lanes.
 
 use super::{Known, Running, Work, finish, neutral, of_group};
+use crate::extent::Size;
 use crate::lanes::{Lanes, Pattern, load, store};
 use crate::pointwise::{self, Hoisted};
-use crate::write::nest::loops;
+use crate::write::nest::{loops, tiles};
 use ir::algorithm::Stage;
 use kernel::{E, I32, K, V};
 
 /// A row of `size` groups; `row` are the strides from group to group.
-pub fn groups(k: &mut K, work: &Work, size: usize, pointers: &[V<I32>], row: &[i64], dims: &[usize], strides: &[Vec<i64>]) {
-    k.for_tiles("group", size, 4 * work.unroll, |k, start, width| {
+pub fn groups(k: &mut K, work: &Work, size: Size, pointers: &[V<I32>], row: &[i64], dims: &[Size], strides: &[Vec<i64>]) {
+    tiles(k, "group", size, 4 * work.unroll, |k, start, width| {
         let moved: Vec<V<I32>> =
             pointers.iter().zip(row).map(|(p, s)| if *s == 0 { *p } else { k.in_local("start", *p + start.clone() * *s as i32) }).collect();
         tile(k, work, width, &moved, row, dims, strides);
@@ -21,7 +22,7 @@ fn vector(pointer: V<I32>, stride: i64, v: usize, width: usize) -> (E<I32>, usiz
     (pointer + (4 * v as i64 * stride) as i32, (width - 4 * v).min(4))
 }
 
-fn tile(k: &mut K, work: &Work, width: usize, pointers: &[V<I32>], row: &[i64], dims: &[usize], strides: &[Vec<i64>]) {
+fn tile(k: &mut K, work: &Work, width: usize, pointers: &[V<I32>], row: &[i64], dims: &[Size], strides: &[Vec<i64>]) {
     let n_vectors = width.div_ceil(4);
     let mut results: Vec<Vec<Lanes>> = vec![vec![]; n_vectors];
     for (s, stage) in work.nest.stages.iter().enumerate() {
@@ -73,7 +74,7 @@ fn reduce(
     results: &[Vec<Lanes>],
     pointers: &[V<I32>],
     (row, width): (&[i64], usize),
-    (dims, strides): (&[usize], &[Vec<i64>]),
+    (dims, strides): (&[Size], &[Vec<i64>]),
     keep: bool,
 ) -> Vec<Lanes> {
     let types = &work.types[..=results[0].len()];
@@ -85,7 +86,7 @@ fn reduce(
     let used = if keep { 2 } else { 1 };
     let starts: Vec<V<I32>> = ends[..used].iter().map(|i| pointers[*i]).collect();
     let steps: Vec<Vec<i64>> = ends[..used].iter().map(|i| strides[*i].clone()).collect();
-    if !dims.contains(&0) {
+    if dims.iter().all(|d| d.most > 0) {
         loops(k, dims, &starts, &steps, &mut |k, p| {
             for (v, sum) in sums.iter().enumerate() {
                 let (at, n) = vector(p[0], row[0], v, width);

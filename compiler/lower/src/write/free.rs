@@ -1,0 +1,154 @@
+//! Free sizes at run time: the first step of a plan, which computes sizes from the symbols' values and writes them into the
+//! argument records; tensors that hold sizes; copies between the dense tensors that hosts see and views with room.
+
+use crate::cx::{Cx, pointer};
+use crate::extent::{Extent, Size, SizeParams};
+use crate::plan::{Arg, Free, Step};
+use crate::view::{Source, View};
+use crate::write::nest::loops;
+use abi::{ARG_BYTES, StepRecord};
+use ir::Dim;
+use ir::dim::{Algebra, Bound, DimFn};
+use kernel::{E, I32, I64, K, V, i32_div_s, i32_lt_s, i32_rem_s, i64_extend_i32_s, load, select};
+use std::sync::Arc;
+
+/// Dims as code. Numbers stay below 2³¹: they count elements or bytes of a 32-bit memory.
+struct Code<'k> {
+    k: &'k mut K,
+    symbols: Vec<(Arc<str>, V<I32>)>,
+}
+
+impl Algebra for Code<'_> {
+    type Value = E<I32>;
+
+    fn constant(&mut self, c: i64) -> E<I32> {
+        (c as i32).into()
+    }
+
+    fn symbol(&mut self, name: &str) -> E<I32> {
+        let known = self.symbols.iter().find(|(symbol, _)| **symbol == *name);
+        known.expect("hosts choose the values of all symbols").1.get()
+    }
+
+    fn add(&mut self, a: E<I32>, b: E<I32>) -> E<I32> {
+        a + b
+    }
+
+    fn multiply(&mut self, a: E<I32>, b: E<I32>) -> E<I32> {
+        a * b
+    }
+
+    fn binary(&mut self, f: DimFn, a: E<I32>, b: E<I32>) -> E<I32> {
+        let (a, b) = (self.k.in_local("a", a), self.k.in_local("b", b));
+        // The remainder has the divisor's sign, which is positive.
+        let remainder = |k: &mut K| k.let_("remainder", i32_rem_s(i32_rem_s(a, b) + b, b));
+        match f {
+            DimFn::Min => select::<I32>(i32_lt_s(a, b), a, b),
+            DimFn::Max => select::<I32>(i32_lt_s(a, b), b, a),
+            DimFn::Mod => remainder(self.k).get(),
+            DimFn::FloorDiv => {
+                let remainder = remainder(self.k);
+                i32_div_s(a - remainder, b)
+            }
+        }
+    }
+}
+
+/// Puts the step that computes the sizes before all others, if there are symbols.
+pub fn first_step(cx: &mut Cx, symbols: Vec<(Arc<str>, Bound)>) -> Free {
+    if symbols.is_empty() {
+        return Free::default();
+    }
+    let view = cx.persistent("symbols", 4 * symbols.len());
+    let Source::Buffer(at) = view.source else { unreachable!("persistent bytes are a buffer") };
+    let mut k = K::new("sizes");
+    let (values, records) = (k.arena("symbols"), k.weights("records"));
+    let mut known = vec![];
+    for (i, (name, bound)) in symbols.iter().enumerate() {
+        // Whatever a host wrote, no kernel leaves its tensors.
+        let value = k.let_("value", load::<I32>(values, 4 * i as u32));
+        let (least, most) = (bound.min as i32, bound.max.unwrap_or(bound.min) as i32);
+        let value = k.let_("value", select::<I32>(i32_lt_s(value, least), least, value));
+        known.push((name.clone(), k.let_("value", select::<I32>(i32_lt_s(most, value), most, value))));
+    }
+    let mut code = Code { k: &mut k, symbols: known };
+    let mut sizes = vec![];
+    for dim in &cx.sizes {
+        let value = dim.compute(&mut code);
+        sizes.push(code.k.let_("size", value));
+    }
+    // The argument records follow the step records; this step's own come first.
+    let mut record = (cx.steps.len() as u32 + 1) * StepRecord::BYTES + 2 * ARG_BYTES;
+    for arg in cx.steps.iter().flat_map(|step| &step.args) {
+        if let Arg::Size(id) = arg {
+            k.store(records, record, sizes[id.0]);
+        }
+        record += ARG_BYTES;
+    }
+    let kernel = cx.kernel(k.finish());
+    let args = vec![Arg::Buffer(at, 0), Arg::Records];
+    let origin = vec!["free sizes".to_string()];
+    cx.steps.insert(0, Step { kernel, args, tasks: 1, sequential: false, origin, macs: 0, reads: vec![at], writes: vec![], branch: None });
+    cx.steps.iter_mut().filter_map(|step| step.branch.as_mut()).for_each(|branch| branch.target += 1);
+    Free { symbols, at: Some(at), sizes: cx.sizes.clone() }
+}
+
+/// Adds a step that writes sizes into a tensor of `i64`.
+pub fn sizes(cx: &mut Cx, dims: &[Dim], to: &View, origin: &[Arc<str>]) {
+    let mut k = K::new(format!("sizes_{}", dims.len()));
+    let y = pointer(&mut k, "y", to);
+    let mut params = SizeParams::default();
+    for (i, dim) in dims.iter().enumerate() {
+        let value: E<I64> = match dim.as_const() {
+            Some(c) => c.into(),
+            None => i64_extend_i32_s(params.get(&mut k, dim)),
+        };
+        k.store(y, 8 * i as u32, value);
+    }
+    let mut args = vec![to.arg_at(0)];
+    args.extend(params.dims().map(|dim| cx.size(dim)));
+    cx.step(k.finish(), args, 1, 0, origin, &[to], &[]);
+}
+
+/// Adds a step that copies between the elements of `view` one after the other at the start of `dense`, and `view`.
+pub fn copy(cx: &mut Cx, dense: &View, view: &View, to_dense: bool, origin: &[Arc<str>]) {
+    let extents = view.extents();
+    let first = view.dense_from();
+    let run: Dim = extents[first..].iter().map(Extent::dim).product::<Dim>() * view.dtype.bytes();
+    let mut k = K::new(if to_dense { "copy_to_dense" } else { "copy_from_dense" });
+    let (whole, parts) = (pointer(&mut k, "dense", dense), pointer(&mut k, "view", view));
+    let mut params = SizeParams::default();
+    let outer: Vec<Size> = extents[..first].iter().map(|e| params.size(&mut k, e)).collect();
+    let run = match run.as_const() {
+        Some(bytes) => E::from(bytes as i32),
+        None => params.get(&mut k, &run).get(),
+    };
+    let cursor = k.let_("cursor", whole);
+    let strides: Vec<i64> = view.strides[..first].iter().map(|s| s * view.dtype.bytes() as i64).collect();
+    loops(&mut k, &outer, &[parts], &[strides], &mut |k, p| {
+        let (to, from) = if to_dense { (cursor, p[0]) } else { (p[0], cursor) };
+        k.copy(to, from, run.clone());
+        k.set(cursor, cursor + run.clone());
+    });
+    let mut args = vec![dense.arg_at(0), view.arg_at(view.offset)];
+    args.extend(params.dims().map(|dim| cx.size(dim)));
+    cx.step(k.finish(), args, 1, 0, origin, &[if to_dense { dense } else { view }], &[]);
+}
+
+/// `input` under other dimensions: as it is where all strides stay constant, else in a copy.
+pub fn reshaped(cx: &mut Cx, name: &str, input: &View, to: &[Extent], origin: &[Arc<str>]) -> View {
+    if let Some(view) = input.reshaped(to) {
+        return view;
+    }
+    let view = cx.tensor(name, input.dtype, to);
+    if view.is_dense() {
+        copy(cx, &view, input, true, origin);
+    } else if input.is_dense() {
+        copy(cx, input, &view, false, origin);
+    } else {
+        let dense = cx.temporary(&format!("{name} dense"), input.dtype, &view.shape);
+        copy(cx, &dense, input, true, origin);
+        copy(cx, &dense, &view, false, origin);
+    }
+    view
+}

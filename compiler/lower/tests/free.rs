@@ -1,0 +1,169 @@
+//! Graphs with free sizes: one plan, interpreted at several values of its symbols, against `eval`.
+
+mod common;
+
+use common::{Rng, execute_plan, same};
+use ir::text::parse_graph;
+use ir::{Graph, Tensor};
+
+/// Random inputs for these values of the symbols.
+fn inputs(graph: &Graph, values: &[(&str, i64)], rng: &mut Rng) -> Vec<Tensor> {
+    let value = |name: &str| values.iter().find(|(n, _)| *n == name).map(|(_, v)| ir::Dim::from(*v));
+    let tensor = |id: &ir::ValueId| {
+        let ty = graph.ty(*id);
+        let shape: Vec<usize> = ty.shape.iter().map(|d| d.substitute(&value).as_const().expect("all symbols") as usize).collect();
+        rng.tensor(ty.dtype, &shape)
+    };
+    graph.inputs.iter().map(tensor).collect()
+}
+
+fn check(text: &str, values: &[&[(&str, i64)]]) {
+    let graph = parse_graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    ir::verify::verify(&graph).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+    let plan = lower::lower(&graph, &lower::Options::default()).unwrap_or_else(|e| panic!("{e:?}\n{graph}"));
+    let mut rng = Rng(7);
+    for values in values {
+        let inputs = inputs(&graph, values, &mut rng);
+        let expected = ir::eval::eval(&graph, &inputs).unwrap_or_else(|e| panic!("{e}\n{graph}"));
+        let found = execute_plan(&plan, &inputs).unwrap_or_else(|e| panic!("{values:?}: {e}\n{graph}\n{plan}"));
+        for (found, expected) in found.iter().zip(&expected) {
+            same(found, expected, 2e-6).unwrap_or_else(|e| panic!("{values:?}: {e}\n{graph}\n{plan}"));
+        }
+    }
+}
+
+const LENGTHS: &[&[(&str, i64)]] = &[&[("s", 1)], &[("s", 3)], &[("s", 4)], &[("s", 17)], &[("s", 50)]];
+
+#[test]
+fn maps() {
+    check(
+        r#"
+graph "map"
+symbol s: 1..50
+%x: f32[1,s,6] = input
+%y: f32[1,6,s] = input
+%w: f32[6] = const random(3)
+%a = mul(%x, %w)
+%t = transpose(%y; perm=[0,2,1])
+%b = add(%a, %t)
+%c = relu(%y)
+output "b" = %b
+output "c" = %c
+"#,
+        LENGTHS,
+    );
+}
+
+#[test]
+fn reductions() {
+    check(
+        r#"
+graph "reduce"
+symbol s: 1..50
+%x: f32[2,s,9] = input
+%n = normalize(%x; axes=[2], epsilon=1e-5, center=true)
+%a = softmax(%x; axis=1)
+%t = transpose(%x; perm=[0,2,1])
+%b = softmax(%t; axis=2)
+%m = reduce(%x; kind=max, axes=[1], keepdims=false)
+%z = reduce(%t; kind=sum, axes=[0,2], keepdims=true)
+output "n" = %n
+output "a" = %a
+output "b" = %b
+output "m" = %m
+output "z" = %z
+"#,
+        LENGTHS,
+    );
+}
+
+#[test]
+fn products_with_rows_columns_and_depth_that_are_free() {
+    check(
+        r#"
+graph "attention"
+symbol b: 1..3
+symbol s: 1..40
+%x: f32[b,s,24] = input
+%mask: f32[b,1,1,s] = input
+%wq: f32[24,24] = const random(1)
+%wk: f32[24,24] = const random(2)
+%wv: f32[24,24] = const random(3)
+%bias: f32[24] = const random(4)
+%q = matmul(%x, %wq, %bias; transpose_b=false, epilogue={add(%0, %1)})
+%k = matmul(%x, %wk; transpose_b=false)
+%v = matmul(%x, %wv; transpose_b=false)
+%q4 = reshape(%q; shape=[b,s,3,8])
+%k4 = reshape(%k; shape=[b,s,3,8])
+%v4 = reshape(%v; shape=[b,s,3,8])
+%qt = transpose(%q4; perm=[0,2,1,3])
+%kt = transpose(%k4; perm=[0,2,3,1])
+%vt = transpose(%v4; perm=[0,2,1,3])
+%scores = matmul(%qt, %kt, %mask; transpose_b=false, epilogue={add(mul(%0, 0.35), %1)})
+%p = softmax(%scores; axis=3)
+%o = matmul(%p, %vt; transpose_b=false)
+%ot = transpose(%o; perm=[0,2,1,3])
+%y = reshape(%ot; shape=[b,s,24])
+%r = add(%y, %x)
+%flat = reshape(%r; shape=[b*s,24])
+output "r" = %r
+output "flat" = %flat
+"#,
+        &[&[("b", 1), ("s", 1)], &[("b", 2), ("s", 5)], &[("b", 3), ("s", 40)], &[("b", 1), ("s", 32)], &[("b", 3), ("s", 7)]],
+    );
+}
+
+#[test]
+fn rows_of_a_free_batch() {
+    check(
+        r#"
+graph "mlp"
+symbol n: 1..20
+%x: f32[n,10] = input
+%w: f32[10,21] = const random(1)
+%b: f32[21] = const random(2)
+%y = matmul(%x, %w, %b; transpose_b=false, epilogue={relu(add(%0, %1))})
+%z = reshape(%y; shape=[n,3,7])
+%t = transpose(%z; perm=[1,0,2])
+%s = softmax(%z; axis=2)
+output "t" = %t
+output "s" = %s
+"#,
+        &[&[("n", 1)], &[("n", 2)], &[("n", 13)], &[("n", 20)]],
+    );
+}
+
+#[test]
+fn parts_that_start_at_free_positions() {
+    check(
+        r#"
+graph "parts"
+symbol s: 1..50
+%x: f32[2,s,5] = input
+%ids: i64[1,s] = input
+%table: f32[60,5] = const random(1)
+%c = concat(%x, %x; axis=1)
+%tail = slice(%c; starts=[0,s,0], counts=[2,s,5], steps=[1,1,1])
+%known = slice(%table; starts=[0,0], counts=[s,5], steps=[1,1])
+%sum = add(%tail, %known)
+%e = gather(%table, %ids; axis=0)
+%n = sizes(; dims=[s,2*s+1,floordiv(s,3),7])
+%wide = expand(%e; shape=[4,s,5])
+output "c" = %c
+output "sum" = %sum
+output "e" = %e
+output "n" = %n
+output "wide" = %wide
+"#,
+        LENGTHS,
+    );
+}
+
+#[test]
+fn sizes_without_bounds_are_all_named() {
+    let graph = parse_graph("graph \"g\"\nsymbol s: 1..\n%x: f32[s] = input\n%y = relu(%x)\noutput \"y\" = %y\n").unwrap();
+    let errors = lower::lower(&graph, &lower::Options::default()).unwrap_err();
+    let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(text[0], "input `x`: the size s is free; bind it, e.g. --dim s=1");
+    assert_eq!(text.len(), 2);
+}
