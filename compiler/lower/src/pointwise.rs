@@ -38,6 +38,11 @@ pub fn emit(k: &mut K, body: &Pointwise, types: &[DType], args: &[Lanes]) -> Lan
 pub struct Hoisted(Vec<Option<Lanes>>);
 
 impl Hoisted {
+    /// Of an expression of so many steps, none.
+    pub fn none(steps: usize) -> Hoisted {
+        Hoisted(vec![None; steps])
+    }
+
     /// The same with the value of one more step.
     pub fn with(&self, step: usize, value: Lanes) -> Hoisted {
         let mut steps = self.0.clone();
@@ -63,16 +68,31 @@ pub fn hoist(k: &mut K, body: &Pointwise, types: &[DType], args: &[Option<Lanes>
     Hoisted(values)
 }
 
+pub use requantise::{magnitude, saturates};
+
+/// [`emit_after`] of an expression that [`saturates`], without cutting the values to the range of their type.
+pub fn emit_uncut(k: &mut K, body: &Pointwise, types: &[DType], args: &[Lanes], hoisted: &Hoisted) -> Lanes {
+    let results = body.step_types(types).expect("checked by `supported`");
+    let form = requantise::find(body, types, &results).expect("the expression saturates");
+    let x = emit_operand(k, body, types, args, hoisted, form.of);
+    requantise::emit_uncut(k, &form, x)
+}
+
+/// The value of an argument or a step.
+fn emit_operand(k: &mut K, body: &Pointwise, types: &[DType], args: &[Lanes], hoisted: &Hoisted, of: Operand) -> Lanes {
+    match of {
+        Operand::Step(last) => emit_after(k, &Pointwise { steps: body.steps[..=last].to_vec() }, types, args, hoisted),
+        Operand::Arg(i) => args[i].clone(),
+        Operand::Literal(_) => panic!("literals are not computed"),
+    }
+}
+
 /// [`emit`], with some steps computed before.
 pub fn emit_after(k: &mut K, body: &Pointwise, types: &[DType], args: &[Lanes], hoisted: &Hoisted) -> Lanes {
     let results = body.step_types(types).expect("checked by `supported`");
     let given = |s: usize| hoisted.0.get(s).cloned().flatten();
     if let Some(form) = requantise::find(body, types, &results).filter(|_| given(body.steps.len() - 1).is_none()) {
-        let x = match form.of {
-            Operand::Step(last) => emit_after(k, &Pointwise { steps: body.steps[..=last].to_vec() }, types, args, hoisted),
-            Operand::Arg(i) => args[i].clone(),
-            Operand::Literal(_) => panic!("literals are no arguments of rounding"),
-        };
+        let x = emit_operand(k, body, types, args, hoisted, form.of);
         return requantise::emit(k, &form, x);
     }
     let needed = needed(body, |s| given(s).is_some());

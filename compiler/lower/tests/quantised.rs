@@ -6,6 +6,7 @@ use common::{Rng, execute_plan};
 use ir::ops::contract::conv::{Conv, DataLayout};
 use ir::ops::contract::matmul::MatMul;
 use ir::ops::map::Map;
+use ir::ops::window::pool::{Pool, PoolKind};
 use ir::pointwise::{Fn, Literal, Operand, Pointwise};
 use ir::{DType, Graph, Op, Tensor, TensorType, ValueId};
 
@@ -152,6 +153,29 @@ fn matrix_products_of_bytes() {
         fast += usize::from(check(&g, &inputs).iter().any(|n| n.starts_with("contract_i8")));
     }
     assert!(fast > 50, "only {fast} of 60 had fast kernels");
+}
+
+/// Maximum pooling of many channels.
+#[test]
+fn pooled_bytes() {
+    let mut rng = Rng(24);
+    for _ in 0..20 {
+        let (mut g, mut inputs) = (Graph::new("pool"), vec![]);
+        let shape = [rng.range(1, 2), rng.range(5, 12), rng.range(5, 12), rng.range(16, 50)];
+        let x = input(&mut g, &mut rng, &mut inputs, &shape);
+        let kernel = vec![rng.range(1, 3) as i64, rng.range(1, 3) as i64];
+        let pool = Pool {
+            kind: PoolKind::Max,
+            strides: vec![rng.range(1, 2) as i64; 2],
+            pads: kernel.iter().chain(&kernel).map(|k| k / 2).collect(),
+            dilations: vec![1, 1],
+            data: DataLayout::Nhwc,
+            kernel,
+            epilogue: Pointwise::identity(),
+        };
+        finish(&mut g, pool.into(), &[x]);
+        check(&g, &inputs);
+    }
 }
 
 /// Quantisation of floats: ties, values outside the range, infinities and NaN.

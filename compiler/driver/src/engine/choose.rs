@@ -25,6 +25,13 @@ pub fn choose(manifest: &Manifest, options: &LoadOptions, threads: u32) -> Resul
         if threads > 1 && !name.contains("threads") {
             return Err(EngineError::Variant { what: format!("no threads in its variant `{name}`"), names: names.join(", ") });
         }
+        let needs = manifest.variants.iter().find(|v| v.name == *name).map_or(&manifest.features, |v| &v.features);
+        if needs.iter().any(|feature| feature == UNSIGNED_DOT) && !has_unsigned_dot() {
+            return Err(EngineError::Variant {
+                what: format!("no variant `{name}` that this engine computes exactly"),
+                names: names.join(", "),
+            });
+        }
         return Ok(name.clone());
     }
     let mut features = FEATURES.to_vec();

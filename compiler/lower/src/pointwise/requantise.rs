@@ -3,8 +3,9 @@
 
 use crate::lanes::Lanes;
 use ir::pointwise::{Fn, Literal, Operand, Step};
-use ir::{DType, Pointwise};
+use ir::{DType, Pointwise, Tensor};
 use kernel::{K, f32x4_eq, f32x4_pmax, f32x4_pmin};
+use std::sync::Arc;
 
 /// The end of an expression that quantises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,15 +48,66 @@ pub fn find(body: &Pointwise, types: &[DType], results: &[DType]) -> Option<Requ
     fits.then_some(Requantise { of: operands[0], zero, low, high, to: *to })
 }
 
+impl Requantise {
+    /// Whether all values of the type can come out.
+    fn spans(&self) -> bool {
+        (self.low, self.high) == if self.to == DType::U8 { (0, 255) } else { (-128, 127) }
+    }
+}
+
+/// A bound of the magnitudes of an operand's elements.
+pub fn magnitude(constant: &Option<Arc<Tensor>>, dtype: DType) -> f64 {
+    match (constant, dtype) {
+        (Some(tensor), _) => {
+            tensor.to_f64s().iter().fold(0.0, |most: f64, x| if x.is_finite() { most.max(x.abs()) } else { f64::INFINITY })
+        }
+        (None, DType::U8 | DType::I8) => 255.0,
+        _ => f64::INFINITY,
+    }
+}
+
+/// Whether an expression quantises numbers of less than 2²¹ to all values of their type: then a saturating conversion is
+/// all that bounds them. `magnitudes` bounds those of the arguments.
+pub fn saturates(body: &Pointwise, types: &[DType], magnitudes: &[f64]) -> bool {
+    let Ok(results) = body.step_types(types) else { return false };
+    let Some(form) = find(body, types, &results).filter(Requantise::spans) else { return false };
+    let mut known: Vec<f64> = vec![];
+    let of = |o: &Operand, known: &[f64]| match *o {
+        Operand::Arg(i) => magnitudes[i],
+        Operand::Step(i) => known[i],
+        Operand::Literal(literal) => literal.to_f64().abs(),
+    };
+    for step in &body.steps {
+        let x: Vec<f64> = step.operands.iter().map(|o| of(o, &known)).collect();
+        known.push(match step.f {
+            Fn::Add | Fn::Sub => x[0] + x[1],
+            Fn::Mul => x[0] * x[1],
+            Fn::Relu | Fn::Neg | Fn::Abs | Fn::Round | Fn::Cast(DType::F32 | DType::I32) => x[0],
+            Fn::Min | Fn::Max | Fn::Clamp => x.into_iter().fold(0.0, f64::max),
+            _ => f64::INFINITY,
+        });
+    }
+    of(&form.of, &known) + f64::from(form.zero).abs() < f64::from(1 << 21)
+}
+
 /// A whole number that is small enough for everything here.
 fn integer(literal: Literal) -> Option<i32> {
     let x = literal.to_f64();
     (x.fract() == 0.0 && x.abs() <= 65536.0).then_some(x as i32)
 }
 
+/// 1.5 · 2²³
+const MAGIC: f32 = 12_582_912.0;
+
+/// The quantised values as 32-bit lanes, not yet in the range of their type. Precondition: [`saturates`].
+pub fn emit_uncut(k: &mut K, form: &Requantise, x: Lanes) -> Lanes {
+    let Lanes::F32(x) = x else { panic!("floats are quantised, not {x:?}") };
+    let (magic, offset) = (k.constant(MAGIC), k.constant_i32x4(MAGIC.to_bits() as i32 - form.zero));
+    Lanes::I32((x + magic).cast::<kernel::I32x4>() - offset)
+}
+
 /// The quantised values, in range, as 32-bit lanes.
 pub fn emit(k: &mut K, form: &Requantise, x: Lanes) -> Lanes {
-    const MAGIC: f32 = 12_582_912.0;
     let Lanes::F32(x) = x else { panic!("floats are quantised, not {x:?}") };
     // NaN becomes 0: the lower bound, or by a mask.
     let is_bound = form.to == DType::U8 && form.low == 0;

@@ -18,6 +18,7 @@ mod channels;
 mod general;
 mod loops;
 mod maximum;
+mod quads;
 
 pub fn write(cx: &mut Cx, nx: &NodeCx, window: &Window) -> Result<(), LowerError> {
     let nest = Nest::new(cx, nx, window)?;

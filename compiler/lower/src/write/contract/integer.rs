@@ -19,6 +19,7 @@ use crate::view::{Source, View, linear};
 use crate::{lanes, pointwise};
 use ir::DType;
 use ir::algorithm::Contract;
+use ir::pointwise::{Fn, Operand};
 use kernel::{E, I32, K, V};
 use pack::Panels;
 
@@ -63,7 +64,9 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<bool, Lowe
     let units = nest.rows().div_ceil(UNIT);
     let tasks = nest.macs().div_ceil(cx.options.macs_per_task);
     let blocks = schedule::blocks(units, panels.count(), tasks, (nest.rows() * nest.depth()) as u64, panels.bytes() as u64);
-    let writer = Writer { nest: &nest, panels, operands: &operands, method, rows };
+    let saturates = pointwise::saturates(&operands.body, &operands.types, &magnitudes(nx, contract, nest.depth()));
+    let starts = starts_with_bias(&operands, &nest);
+    let writer = Writer { nest: &nest, panels, operands: &operands, method, rows, saturates, starts_with_bias: starts };
     let name = format!("contract_i8_m{rows}n8_{}", if method == Method::Relaxed { "relaxed" } else { "simd" });
     let mut k = new_kernel(name, &cx.options);
     writer.kernel(&mut k, &blocks, &packed);
@@ -81,11 +84,26 @@ fn rows_of_tile(method: Method, rows: usize) -> usize {
     // Cost of a row relative to the best tile.
     let tiles: &[(usize, f64)] = match method {
         Method::Relaxed => &[(6, 1.0), (5, 1.06)],
-        Method::Widened => &[(2, 1.0)],
+        Method::Widened => &[(3, 1.0), (2, 1.1)],
     };
     let cost = |tile: &(usize, f64)| (rows.div_ceil(tile.0) * tile.0) as f64 * tile.1;
     let best = tiles.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("the table is not empty");
     best.0.min(rows)
+}
+
+/// Bounds of the magnitudes of the epilogue's arguments: the sums, then the operands.
+fn magnitudes(nx: &NodeCx, contract: &Contract, depth: usize) -> Vec<f64> {
+    let extras = contract.epilogue.operands.iter().map(|e| pointwise::magnitude(&nx.constants[e.operand], nx.inputs[e.operand].dtype));
+    std::iter::once(depth as f64 * 255.0 * 128.0).chain(extras).collect()
+}
+
+/// Whether the epilogue first adds a bias per column, from which sums can start, and reads both nowhere else.
+fn starts_with_bias(operands: &Operands, nest: &Nest) -> bool {
+    let steps = &operands.body.steps;
+    let first = steps.first().is_some_and(|s| s.f == Fn::Add && s.operands == [Operand::Arg(0), Operand::Arg(1)]);
+    let elsewhere = steps.iter().skip(1).flat_map(|s| &s.operands).any(|o| matches!(o, Operand::Arg(0 | 1)));
+    let same_for_all = || nest.rows.iter().all(|axis| axis.at[2] == 0) && operands.types[1] == DType::I32;
+    first && !elsewhere && same_for_all()
 }
 
 struct Writer<'a> {
@@ -95,6 +113,9 @@ struct Writer<'a> {
     method: Method,
     /// Rows of a tile.
     rows: usize,
+    /// A saturating conversion is all that bounds the results.
+    saturates: bool,
+    starts_with_bias: bool,
 }
 
 /// Pointers to A, the output and the epilogue's operands; and to the weights.

@@ -1,12 +1,12 @@
 //! Depthwise convolution of bytes whose channels lie side by side. Rows of the window are taken in pairs: two taps of a
 //! channel stand beside each other as 16-bit lanes, and one `i32x4.dot_i16x8_s` adds their products to four channels. The
 //! weights lie in the order in which they are read, `[channel / 8][half][pair of rows][tap][4][2]`; a last row without a
-//! partner has zeros there.
+//! partner has zeros there. After them lie the weights of `quads.rs`, which multiplies in relaxed variants.
 
 use std::collections::BTreeMap;
 
 use super::loops::{Tasks, for_even_tiles, for_rows};
-use super::{Cursor, Nest, Place, bytes};
+use super::{Cursor, Nest, Place, bytes, quads};
 use crate::cx::{Cx, NodeCx, new_kernel};
 use crate::lanes::{self, Lanes, Pattern};
 use crate::plan::Arg;
@@ -18,7 +18,7 @@ use ir::{DType, Tensor};
 use kernel::{E, I16x8, I32, I32x4, K, V, i8x16_shuffle, i32_lt_u, i32x4_dot_i16x8_s, load, select, v128_load8x8_s, v128_load8x8_u};
 
 /// Channels of a group.
-const GROUP: usize = 8;
+pub const GROUP: usize = 8;
 /// Widest tile: its sums, the weights of a row and a column are in registers.
 const WIDEST: usize = 8;
 /// Largest window: all taps are written out.
@@ -26,14 +26,16 @@ const MOST_TAPS: usize = 49;
 
 /// How a nest is written in this form.
 pub struct Bytes<'a> {
-    channel: Axis,
+    pub channel: Axis,
     /// The axis of the tiles: the positions that share columns of the operand.
-    tiled: Axis,
+    pub tiled: Axis,
     weights: &'a Tensor,
     /// Bytes from the operand's position to each row of the window, and from tap to tap in it.
-    rows: Vec<i64>,
-    tap: i64,
-    taps: usize,
+    pub rows: Vec<i64>,
+    pub tap: i64,
+    pub taps: usize,
+    /// A saturating conversion is all that bounds the results.
+    pub saturates: bool,
 }
 
 impl<'a> Bytes<'a> {
@@ -51,6 +53,10 @@ impl<'a> Bytes<'a> {
         if !forwards || others_matter || !is_byte || nest.extents[channel] < GROUP || nest.product(&nest.reduced) > MOST_TAPS {
             return None;
         }
+        let sums = nest.product(&nest.reduced) as f64 * 255.0 * 128.0;
+        let operands =
+            nest.window.epilogue.operands.iter().map(|e| pointwise::magnitude(&nx.constants[e.operand], nx.inputs[e.operand].dtype));
+        let magnitudes: Vec<f64> = std::iter::once(sums).chain(operands).collect();
         let extents: Vec<usize> = outer.iter().map(|a| nest.extents[*a]).collect();
         let along = |tap: Vec<usize>| outer.iter().zip(&tap).map(|(a, t)| nest.x.step(*a) * *t as i64).sum();
         Some(Bytes {
@@ -60,6 +66,7 @@ impl<'a> Bytes<'a> {
             rows: indices(&extents).map(along).collect(),
             tap: nest.x.step(*row),
             taps: nest.extents[*row],
+            saturates: pointwise::saturates(nest.epilogue(), &nest.types, &magnitudes),
         })
     }
 
@@ -67,21 +74,30 @@ impl<'a> Bytes<'a> {
         let rows: Vec<Axis> = nest.parallel.iter().copied().filter(|a| ![self.channel, self.tiled].contains(a)).collect();
         let tasks = Tasks::of_parts(nest.product(&rows), nest.tasks_wanted(cx), nest.extents[self.tiled], 2 * WIDEST);
         let mut k = new_kernel(nest.name(&format!("pairs_c{}_w{}", nest.extents[self.channel], nest.extents[self.tiled])), &cx.options);
-        let packed = cx.weight(&format!("{} weights", nx.name), self.pack(nest), nx.origin);
+        let is_relaxed = cx.options.relaxed_dot && nest.x.view.dtype == DType::U8;
+        let mut weights = self.pack(nest);
+        let quads = weights.len();
+        weights.extend(self.pack_quads(nest));
+        let packed = cx.weight(&format!("{} weights", nx.name), weights, nx.origin);
         let mut args = vec![nest.x.arg(), nest.out.arg(), Arg::Weight(packed, 0)];
         let (x, out, w) = (nest.x.param(&mut k, "x"), nest.out.param(&mut k, "out"), k.weights("w"));
         let operands: Vec<V<I32>> = nest.operands.iter().map(|operand| operand.param(&mut k, "operand")).collect();
         args.extend(nest.operands.iter().map(Place::arg));
-        let locals = Locals::new(&mut k, self.taps);
+        let form = if is_relaxed {
+            Form::Quads(quads::Locals::new(&mut k, self.taps), quads)
+        } else {
+            Form::Pairs(Locals::new(&mut k, self.taps))
+        };
+        let widest = if is_relaxed { quads::WIDEST } else { WIDEST };
         for_rows(&mut k, nest, &rows, Some(self.tiled), &tasks, |k, row| {
             let all: Vec<Cursor> = [Cursor { place: &nest.x, at: x }, Cursor { place: &nest.out, at: out }]
                 .into_iter()
                 .chain(nest.operands.iter().zip(&operands).map(|(place, at)| Cursor { place, at: *at }))
                 .map(|cursor| cursor.moved(k, "at_row", row))
                 .collect();
-            for_even_tiles(k, tasks.positions, WIDEST, |k, start, width| {
+            for_even_tiles(k, tasks.positions, widest, |k, start, width| {
                 let at_tile: Vec<Cursor> = all.iter().map(|c| c.moved(k, "at_tile", &[(self.tiled, start.clone())])).collect();
-                self.channels(k, nest, &locals, &at_tile, w, width);
+                self.channels(k, nest, &form, &at_tile, w, width);
             });
         });
         cx.step(k.finish(), args, tasks.count(), nest.macs(), nx.origin, &[&nest.out.view], &[]);
@@ -92,15 +108,25 @@ impl<'a> Bytes<'a> {
         self.rows.len().div_ceil(2) * self.taps * 16
     }
 
-    fn pack(&self, nest: &Nest) -> Vec<u8> {
+    /// The weight of a tap in a row of the window; zero beyond the last row.
+    pub fn weight(&self, nest: &Nest, row: usize, tap: usize, channel: usize) -> i8 {
+        if row >= self.rows.len() {
+            return 0;
+        }
         let access = nest.window.w.as_ref().expect("checked by `of`");
         // Only strides and shape matter, not where the tensor lies.
         let view = View::dense(nest.x.view.source, self.weights.dtype, &self.weights.shape);
         let linear = linear(&view, &access.index, nest.extents.len());
-        let values = self.weights.as_slice::<i8>();
-        let extents: Vec<usize> = nest.reduced.iter().map(|a| nest.extents[*a]).collect();
-        let at: Vec<i64> =
-            indices(&extents).map(|tap| nest.reduced.iter().zip(&tap).map(|(a, i)| linear.strides[*a] * *i as i64).sum()).collect();
+        let mut rest = row * self.taps + tap;
+        let mut at = linear.base + linear.strides[self.channel] * channel as i64;
+        for axis in nest.reduced.iter().rev() {
+            at += linear.strides[*axis] * (rest % nest.extents[*axis]) as i64;
+            rest /= nest.extents[*axis];
+        }
+        self.weights.as_slice::<i8>()[at as usize]
+    }
+
+    fn pack(&self, nest: &Nest) -> Vec<u8> {
         let channels = nest.extents[self.channel];
         let mut packed: Vec<i16> = vec![];
         for group in 0..channels.div_ceil(GROUP) {
@@ -108,11 +134,7 @@ impl<'a> Bytes<'a> {
                 for pair in 0..self.rows.len().div_ceil(2) {
                     for tap in 0..self.taps {
                         for channel in first..first + 4 {
-                            let weight = |row: usize| {
-                                let at = at.get(row * self.taps + tap)?;
-                                Some(values[(linear.base + at + linear.strides[self.channel] * channel as i64) as usize])
-                            };
-                            packed.extend([2 * pair, 2 * pair + 1].map(|row| i16::from(weight(row).unwrap_or(0))));
+                            packed.extend([2 * pair, 2 * pair + 1].map(|row| i16::from(self.weight(nest, row, tap, channel))));
                         }
                     }
                 }
@@ -122,10 +144,14 @@ impl<'a> Bytes<'a> {
     }
 
     /// All channels of one tile. Cursors: the operand, the output, the epilogue's operands.
-    fn channels(&self, k: &mut K, nest: &Nest, locals: &Locals, at_tile: &[Cursor], w: V<I32>, width: usize) {
+    fn channels(&self, k: &mut K, nest: &Nest, form: &Form, at_tile: &[Cursor], w: V<I32>, width: usize) {
         let channels = nest.extents[self.channel];
         k.for_("channel", 0, channels.next_multiple_of(GROUP), GROUP as u32, |k, packed| {
-            let w = k.let_("at_weights", w + packed * (2 * self.half_bytes() / GROUP) as i32);
+            let (first, per_group) = match form {
+                Form::Pairs(_) => (0, 2 * self.half_bytes()),
+                Form::Quads(_, first) => (*first, self.quad_bytes()),
+            };
+            let w = k.let_("at_weights", w + packed * (per_group / GROUP) as i32 + first as i32);
             let channel = if channels.is_multiple_of(GROUP) {
                 packed
             } else {
@@ -133,8 +159,9 @@ impl<'a> Bytes<'a> {
                 k.let_("first", select::<I32>(i32_lt_u(packed, last), packed, last))
             };
             let cursors: Vec<Cursor> = at_tile.iter().map(|c| c.moved(k, "at", &[(self.channel, channel.get())])).collect();
-            for half in 0..2 {
-                self.half(k, nest, locals, &cursors, (w, half), width);
+            match form {
+                Form::Pairs(locals) => (0..2).for_each(|half| self.half(k, nest, locals, &cursors, (w, half), width)),
+                Form::Quads(locals, _) => self.eight(k, nest, locals, &cursors, w, width),
             }
         });
     }
@@ -178,26 +205,45 @@ impl<'a> Bytes<'a> {
 
     /// The epilogue and the stores of four channels.
     fn finish(&self, k: &mut K, nest: &Nest, sums: &[V<I32x4>], cursors: &[Cursor], half: usize) {
-        let lanes_of = |place: &Place| Pattern::of(place.step(self.channel), place.view.dtype.bytes());
-        let at = |c: &Cursor, position: usize| {
-            c.at + bytes(c.place.step(self.tiled) * position as i64 + c.place.step(self.channel) * 4 * half as i64)
-        };
-        let read = |k: &mut K, c: &Cursor, position: usize| lanes::load(k, c.place.view.dtype, at(c, position), 0, lanes_of(c.place), 4);
         let (out, operands) = cursors.split_first().expect("the output is there");
         // What does not change along the tile is loaded once.
-        let fixed: Vec<Option<Lanes>> = operands.iter().map(|c| (c.place.step(self.tiled) == 0).then(|| read(k, c, 0).bind(k))).collect();
+        let fixed: Vec<Option<Lanes>> =
+            operands.iter().map(|c| (c.place.step(self.tiled) == 0).then(|| self.operand(k, c, 0, half).bind(k))).collect();
         for (position, sum) in sums.iter().enumerate() {
             let mut args = vec![Lanes::I32(sum.get())];
             for (c, fixed) in operands.iter().zip(&fixed) {
                 args.push(match fixed {
                     Some(value) => value.clone(),
-                    None => read(k, c, position),
+                    None => self.operand(k, c, position, half),
                 });
             }
             let value = pointwise::emit(k, nest.epilogue(), &nest.types, &args);
-            lanes::store(k, out.place.view.dtype, at(out, position), 0, lanes_of(out.place), 4, value);
+            lanes::store(k, out.place.view.dtype, self.at(out, position, half), 0, self.lanes_of(out.place), 4, value);
         }
     }
+}
+
+impl Bytes<'_> {
+    /// How the channels of an operand lie in memory.
+    pub fn lanes_of(&self, place: &Place) -> Pattern {
+        Pattern::of(place.step(self.channel), place.view.dtype.bytes())
+    }
+
+    /// Half a group of channels of a position.
+    pub fn at(&self, c: &Cursor, position: usize, half: usize) -> E<I32> {
+        c.at + bytes(c.place.step(self.tiled) * position as i64 + c.place.step(self.channel) * 4 * half as i64)
+    }
+
+    /// Half a group of channels of the epilogue's operand.
+    pub fn operand(&self, k: &mut K, c: &Cursor, position: usize, half: usize) -> Lanes {
+        lanes::load(k, c.place.view.dtype, self.at(c, position, half), 0, self.lanes_of(c.place), 4)
+    }
+}
+
+/// How a kernel multiplies: with locals, and where its weights begin.
+enum Form {
+    Pairs(Locals),
+    Quads(quads::Locals, usize),
 }
 
 /// Interleave the lower or the upper halves of two vectors of 16-bit lanes.
@@ -205,7 +251,7 @@ const LOW: [u8; 16] = [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23];
 const HIGH: [u8; 16] = [8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31];
 
 /// The first channel of a group: the last group reaches back rather than beyond the end.
-fn first_channel(group: usize, channels: usize) -> usize {
+pub fn first_channel(group: usize, channels: usize) -> usize {
     (group * GROUP).min(channels - GROUP)
 }
 

@@ -27,13 +27,9 @@ impl Tile<'_> {
     /// `rows`: where A, the output and the epilogue's operands have the tile's rows.
     pub fn write(&self, k: &mut K, w: V<I32>, rows: &[Rows]) {
         let parts = if self.writer.method == Method::Relaxed { 1 } else { 2 };
-        let local = |k: &mut K| {
-            let sum = k.local("sum");
-            k.set(sum, lanes::zero::<I32x4>());
-            sum
-        };
-        let sums: Sums =
-            (0..self.writer.rows).map(|_| (0..self.vectors).map(|_| (0..parts).map(|_| local(k)).collect()).collect()).collect();
+        let row = |k: &mut K| (0..self.vectors).map(|_| (0..parts).map(|_| k.local("sum")).collect()).collect();
+        let sums: Sums = (0..self.writer.rows).map(|_| row(k)).collect();
+        self.start(k, &sums, rows);
         let axes = &self.writer.nest.depth_in_a;
         if axes.len() == 1 && self.loops() == 0 {
             self.quads(k, &sums, &rows[0], w, &self.writer.panels.quads());
@@ -42,6 +38,40 @@ impl Tile<'_> {
             self.depth(k, &sums, &a, w, axes);
         }
         self.finish(k, &sums, rows);
+    }
+
+    /// Sets the sums to the bias, or to zeros.
+    fn start(&self, k: &mut K, sums: &Sums, rows: &[Rows]) {
+        for v in 0..self.vectors {
+            let parts: Vec<E<I32x4>> = if self.writer.starts_with_bias {
+                let Lanes::I32(bias) = self.extra(k, rows, 0, 0, v) else { panic!("a bias of sums is an integer") };
+                let bias = k.in_local("bias", bias);
+                let zero = lanes::zero::<I32x4>;
+                match self.writer.method {
+                    Method::Relaxed => vec![bias.get()],
+                    Method::Widened => [[0, 4, 1, 5], [2, 4, 3, 5]].map(|lanes| shuffle32::<I32x4>(lanes, bias, zero())).into(),
+                }
+            } else {
+                vec![lanes::zero(); 2]
+            };
+            for (part, value) in parts.into_iter().enumerate().filter(|(part, _)| *part < sums[0][v].len()) {
+                let first = sums[0][v][part];
+                k.set(first, value);
+                sums[1..].iter().for_each(|row| k.set(row[v][part], first));
+            }
+        }
+    }
+
+    /// Columns of the lanes of a vector.
+    fn lanes(&self, vector: usize) -> usize {
+        if vector + 1 == self.vectors { self.last_lanes } else { 4 }
+    }
+
+    /// Operand `i` of the epilogue for a row and a vector of columns.
+    fn extra(&self, k: &mut K, rows: &[Rows], i: usize, row: usize, vector: usize) -> Lanes {
+        let (pointer, offset) = rows[2 + i].at(row);
+        let (pattern, step) = self.writer.pattern(2 + i);
+        lanes::load(k, self.writer.operands.extras[i].dtype, pointer, offset + vector as u32 * step, pattern, self.lanes(vector))
     }
 
     /// Iterations of the loop over a run; what they leave is written out.
@@ -85,14 +115,7 @@ impl Tile<'_> {
         let weights_at = |q: usize| (16 * self.vectors * q) as u32;
         match self.writer.method {
             Method::Relaxed => quads.iter().enumerate().for_each(|(q, at)| self.relaxed(k, sums, a, *at as u32, (w, weights_at(q)))),
-            Method::Widened => {
-                let mut q = 0;
-                while q < quads.len() {
-                    let pair = quads.get(q + 1).is_some_and(|next| *next == quads[q] + 4);
-                    self.widened(k, sums, a, quads[q] as u32, if pair { 2 } else { 1 }, (w, weights_at(q)));
-                    q += if pair { 2 } else { 1 };
-                }
-            }
+            Method::Widened => quads.iter().enumerate().for_each(|(q, at)| self.widened(k, sums, a, *at as u32, (w, weights_at(q)))),
         }
     }
 
@@ -107,31 +130,19 @@ impl Tile<'_> {
         }
     }
 
-    /// One quad, or two that follow each other.
-    fn widened(&self, k: &mut K, sums: &Sums, a: &Rows, at: u32, quads: usize, (w, from): (V<I32>, u32)) {
+    fn widened(&self, k: &mut K, sums: &Sums, a: &Rows, at: u32, (w, from): (V<I32>, u32)) {
         let signed = self.writer.operands.a.dtype == DType::I8;
-        let mut elements: Vec<Vec<V<I16x8>>> = vec![];
+        let mut elements: Vec<V<I16x8>> = vec![];
         for r in 0..sums.len() {
             let (pointer, offset) = a.at(r);
-            let both = if quads == 2 {
-                if signed { v128_load8x8_s(pointer, offset + at) } else { v128_load8x8_u(pointer, offset + at) }
-            } else {
-                let bytes = load_splat32::<I8x16>(pointer, offset + at);
-                if signed { i16x8_extend_low_i8x16_s(bytes) } else { i16x8_extend_low_i8x16_u(bytes.cast()) }
-            };
-            elements.push(vec![k.let_("a", both)]);
+            let bytes = load_splat32::<I8x16>(pointer, offset + at);
+            elements.push(k.let_("a", if signed { i16x8_extend_low_i8x16_s(bytes) } else { i16x8_extend_low_i8x16_u(bytes) }));
         }
-        for quad in 0..quads {
-            let splats: Vec<V<I16x8>> = elements
-                .iter()
-                .map(|a| if quads == 1 { a[0] } else { k.let_("a_quad", shuffle64::<I16x8>([quad as u8; 2], a[0], a[0])) })
-                .collect();
-            for half in 0..2 * self.vectors {
-                let weights = k.let_("weights", v128_load8x8_s(w, from + (16 * self.vectors * quad + 8 * half) as u32));
-                for (row, a) in sums.iter().zip(&splats) {
-                    let sum = row[half / 2][half % 2];
-                    k.set(sum, sum + i32x4_dot_i16x8_s(weights, *a));
-                }
+        for half in 0..2 * self.vectors {
+            let weights = k.let_("weights", v128_load8x8_s(w, from + 8 * half as u32));
+            for (row, a) in sums.iter().zip(&elements) {
+                let sum = row[half / 2][half % 2];
+                k.set(sum, sum + i32x4_dot_i16x8_s(weights, *a));
             }
         }
     }
@@ -139,35 +150,45 @@ impl Tile<'_> {
     /// Epilogue and stores. One vector of columns after the other, so that few constants are in registers.
     fn finish(&self, k: &mut K, sums: &Sums, rows: &[Rows]) {
         let writer = self.writer;
-        let extras = &rows[2..];
-        let lanes_of = |v: usize| if v + 1 == self.vectors { self.last_lanes } else { 4 };
+        let (body, types) = (&writer.operands.body, &writer.operands.types);
         let dtype = writer.operands.output.dtype;
         let (pattern, step) = writer.pattern(1);
-        let narrows = dtype.bytes() == 1 && dtype.is_int() && pattern == Pattern::Contiguous && self.vectors == 2 && self.last_lanes == 4;
+        let is_byte = matches!(dtype, DType::U8 | DType::I8);
+        let narrows = is_byte && pattern == Pattern::Contiguous && self.vectors == 2 && self.last_lanes == 4;
+        // The bias is in the sums already.
+        let first = usize::from(writer.starts_with_bias);
         for v in 0..self.vectors {
-            let load_extra = |k: &mut K, i: usize, r: usize| {
-                let (pointer, offset) = extras[i].at(r);
-                let (pattern, step) = writer.pattern(2 + i);
-                lanes::load(k, writer.operands.extras[i].dtype, pointer, offset + v as u32 * step, pattern, lanes_of(v))
-            };
-            let shared: Vec<Option<Lanes>> =
-                (0..extras.len()).map(|i| extras[i].same_for_all().then(|| load_extra(k, i, 0)).map(|l| hold(k, l))).collect();
+            let shared: Vec<Option<Lanes>> = (0..rows.len() - 2)
+                .map(|i| (i >= first && rows[2 + i].same_for_all()).then(|| self.extra(k, rows, i, 0, v)).map(|l| hold(k, l)))
+                .collect();
             for (r, row) in sums.iter().enumerate() {
                 let sum = match row[v][..] {
                     [sum] => sum.get(),
                     [low, high] => shuffle32::<I32x4>([0, 2, 4, 6], low, high) + shuffle32::<I32x4>([1, 3, 5, 7], low, high),
                     _ => unreachable!("a sum has one or two parts"),
                 };
-                let mut args = vec![Lanes::I32(sum)];
+                let sum = Lanes::I32(sum);
+                let mut args = vec![sum.clone()];
                 for (i, shared) in shared.iter().enumerate() {
-                    args.push(shared.clone().unwrap_or_else(|| load_extra(k, i, r)));
+                    args.push(match shared {
+                        Some(value) => value.clone(),
+                        // Not read again.
+                        None if i < first => sum.clone(),
+                        None => self.extra(k, rows, i, r, v),
+                    });
                 }
-                let value = pointwise::emit(k, &writer.operands.body, &writer.operands.types, &args);
+                let given = pointwise::Hoisted::none(body.steps.len());
+                let given = if first == 1 { given.with(0, sum.bind(k)) } else { given };
+                let value = if narrows && writer.saturates {
+                    pointwise::emit_uncut(k, body, types, &args, &given)
+                } else {
+                    pointwise::emit_after(k, body, types, &args, &given)
+                };
                 match value {
                     Lanes::I32(value) if narrows => k.set(row[v][0], value),
                     value => {
                         let (pointer, offset) = rows[1].at(r);
-                        lanes::store(k, dtype, pointer, offset + v as u32 * step, pattern, lanes_of(v), value);
+                        lanes::store(k, dtype, pointer, offset + v as u32 * step, pattern, self.lanes(v), value);
                     }
                 }
             }
