@@ -23,13 +23,13 @@ pub fn lower(graph: &Graph, options: &Options) -> Result<Plan, Vec<LowerError>> 
         let extents = cx.extents(&value.ty.shape);
         let view = cx.tensor(&value.name, value.ty.dtype, &extents);
         // Hosts see dense tensors.
-        let mut dense = view.clone();
-        if !view.is_dense() {
-            let elements = view.elements();
-            dense.source = cx.temporary(&format!("{} dense", value.name), value.ty.dtype, &[elements]).source;
+        if view.is_dense() {
+            ports.push(view.clone());
+        } else {
+            let dense = write::free::dense_place(&mut cx, &view, &format!("{} dense", value.name));
             write::free::copy(&mut cx, &dense, &view, false, &[]);
+            ports.push(dense);
         }
-        ports.push(dense);
         inputs.push(view);
     }
     let mut state = State::new(graph, cx, &inputs);
@@ -132,7 +132,7 @@ impl<'g> State<'g> {
         let mut errors = vec![];
         for (at, id) in self.order.clone().into_iter().enumerate() {
             let node = graph.node(id);
-            let algorithm = algorithm(graph, node);
+            let algorithm = free::rephrased(algorithm(graph, node));
             let done = match algorithm {
                 Algorithm::Control => self.control(id),
                 _ => self.node(at, id, &algorithm).map_err(|error| vec![error]),
@@ -250,6 +250,14 @@ impl<'g> State<'g> {
                 nx.constants[access.operand] = None;
             }
         }
+        for access in layout::reaching_accesses(algorithm) {
+            let input = &nx.inputs[access.operand];
+            if !input.free.is_empty()
+                && let Some(copy) = layout::free_padded_copy(&mut self.cx, &input.clone(), access, algorithm, &nx)
+            {
+                nx.inputs[access.operand] = copy;
+            }
+        }
         let dies = |v: &ValueId| self.last_use.get(v) == Some(&at) && !self.halos.contains_key(v) && !self.aliased(*v);
         // An output with a margin needs a buffer of its own.
         let own = self.halos.contains_key(&output) || self.targets.contains_key(&output);
@@ -294,15 +302,8 @@ impl<'g> State<'g> {
                 }
                 (_, None) => return Err(LowerError::Bug { layer: output.name.clone(), what: "output was not computed".into() }),
             };
-            let view = if view.is_dense() || view.free.is_empty() {
-                view
-            } else {
-                let mut dense = view.clone();
-                dense.source = self.cx.temporary(&output.name, view.dtype, &[view.elements()]).source;
-                (dense.offset, dense.strides) = (0, View::dense(dense.source, dense.dtype, &dense.shape).strides);
-                write::free::copy(&mut self.cx, &dense, &view, true, &[]);
-                dense
-            };
+            let view =
+                if view.is_dense() || view.free.is_empty() { view } else { write::free::dense(&mut self.cx, &view, &output.name, &[]) };
             outputs.push(port(&output.name, &view)?);
         }
         let inputs = graph.inputs.iter().zip(ports).map(|(id, view)| port(&graph.value(*id).name, view));

@@ -5,9 +5,9 @@ use crate::LowerError;
 use crate::driver::{algorithm, layer_name};
 use crate::view::View;
 use abi::manifest::Size;
-use ir::algorithm::Access;
+use ir::algorithm::{Access, Contract, Reduce, Stage, Window};
 use ir::dim::{Algebra, Bound, DimFn};
-use ir::{Algorithm, DType, Dim, Graph, Node, Op, Symbols, ValueId};
+use ir::{Algorithm, DType, Dim, Graph, Node, Op, Pointwise, Symbols, ValueId};
 use std::sync::Arc;
 
 /// The symbols that hosts choose: those that are sizes of inputs, in their order.
@@ -107,12 +107,40 @@ fn first_free<'g>(graph: &'g Graph, node: &Node) -> Option<&'g Dim> {
     node.inputs.iter().chain(&node.outputs).flat_map(|id| &graph.ty(*id).shape).find(|dim| !dim.is_const())
 }
 
+/// The algorithm of a window of free size as a writer takes it: weighted sums are products, other windows reductions. Right,
+/// but not fast.
+pub fn rephrased(algorithm: Algorithm) -> Algorithm {
+    let Algorithm::Window(window) = algorithm else { return algorithm };
+    if window.axes.iter().all(Dim::is_const) {
+        return Algorithm::Window(window);
+    }
+    let Window { axes, x, w, combine, out, epilogue } = window;
+    match w {
+        Some(w) => Algorithm::Contract(Contract { axes, a: x, b: w, out, epilogue }),
+        None => {
+            let in_output = |axis: usize| out.iter().any(|i| i.coefficient(axis) != 0);
+            Algorithm::Reduce(Reduce {
+                reduced: (0..axes.len()).filter(|a| !in_output(*a)).collect(),
+                axes,
+                x,
+                stages: vec![Stage { combine, body: Pointwise::identity() }],
+                finish: Pointwise::identity(),
+                per_group: true,
+                out,
+                epilogue,
+            })
+        }
+    }
+}
+
 /// Whether the writer of a node takes free sizes.
 fn is_supported(graph: &Graph, node: &Node) -> bool {
-    let is_fixed = |access: &Access| access.pad.is_none() && access.index.iter().all(|i| i.offset.is_const());
+    let is_fixed = |access: &Access| access.index.iter().all(|i| i.offset.is_const());
     match algorithm(graph, node) {
         Algorithm::Contract(c) => is_fixed(&c.a) && is_fixed(&c.b) && graph.ty(node.inputs[c.a.operand]).dtype == DType::F32,
-        Algorithm::Window(_) | Algorithm::Recurrent(_) | Algorithm::Routine(_) => false,
+        Algorithm::Window(w) => is_fixed(&w.x) && (w.w.is_none() || graph.ty(node.inputs[w.x.operand]).dtype == DType::F32),
+        Algorithm::Routine(r) => !r.passes,
+        Algorithm::Recurrent(_) => false,
         Algorithm::Map(_) | Algorithm::Reduce(_) | Algorithm::Shuffle(_) | Algorithm::Gather(_) => true,
         Algorithm::View | Algorithm::Sizes(_) => true,
         Algorithm::Control => matches!(node.op, Op::If(_)),

@@ -3,7 +3,9 @@
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx};
+use crate::extent::OVERRUN;
 use crate::view::{Source, View, linear, reach};
+use crate::write::nest::Walk;
 use crate::write::{contract, fill, shuffle};
 use ir::algorithm::Access;
 use ir::pointwise::Literal;
@@ -38,6 +40,7 @@ fn axes(algorithm: &Algorithm, winograd: bool) -> Vec<Dim> {
         Algorithm::Contract(c) if winograd => contract::winograd::rounded_axes(c),
         Algorithm::Contract(c) => c.axes.clone(),
         Algorithm::Window(w) => w.axes.clone(),
+        Algorithm::Reduce(r) => r.axes.clone(),
         _ => vec![],
     }
 }
@@ -91,6 +94,7 @@ pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algor
 
 /// True when the operand of a padded access has a wide enough margin, or needs none.
 pub fn has_margin(halos: &Halos, graph: &Graph, value: ValueId, access: &Access, algorithm: &Algorithm, winograd: bool) -> bool {
+    // Free sizes are seen to apart.
     let Some(shape) = graph.ty(value).const_shape() else { return true };
     let Some(need) = margin(access, &shape, &axes(algorithm, winograd)) else { return true };
     halos.get(&value).is_some_and(|have| have.value == need.value && covers(&have.before, &need.before) && covers(&have.after, &need.after))
@@ -116,6 +120,56 @@ pub fn padded_copy(cx: &mut Cx, input: &View, access: &Access, algorithm: &Algor
     let view = with_halo(cx, &format!("{} padded", nx.name), input.dtype, &input.shape, &halo, nx.origin)?;
     shuffle::copy(cx, input, &view, nx.origin)?;
     Ok(view)
+}
+
+/// The accesses of an algorithm that may reach outside their operand, or run over its end along a free axis.
+pub fn reaching_accesses(algorithm: &Algorithm) -> Vec<&Access> {
+    match algorithm {
+        Algorithm::Contract(c) => vec![&c.a, &c.b],
+        // What a window has become.
+        Algorithm::Reduce(r) if r.x.pad.is_some() => vec![&r.x],
+        _ => vec![],
+    }
+}
+
+/// A copy of an operand with free sizes that has the margin which an access needs, and room behind it for a tile that runs
+/// over the end of a free axis; `None` where the operand itself has both. What surrounds the copy is filled on every run.
+pub fn free_padded_copy(cx: &mut Cx, input: &View, access: &Access, algorithm: &Algorithm, nx: &NodeCx) -> Option<View> {
+    let axes = cx.extents(&axes(algorithm, false));
+    let value = access.pad.unwrap_or(Literal::Int(0));
+    let (mut outer, mut offset, mut dims) = (vec![], vec![], vec![]);
+    let mut is_needed = false;
+    for (affine, size) in access.index.iter().zip(input.extents()) {
+        let has_free = affine.terms.iter().any(|(axis, c)| *c != 0 && axes[*axis].is_free());
+        let is_plain = matches!(affine.terms[..], [(_, 1)]) && affine.offset == 0;
+        is_needed |= has_free && !is_plain;
+        let first = affine.offset.as_const().expect("free offsets are refused before");
+        let (mut low, mut high, mut overrun) = (first, Dim::from(first), 0);
+        for (axis, c) in &affine.terms {
+            let steps = axes[*axis].dim() - 1;
+            if *c < 0 {
+                low += c * (axes[*axis].most as i64 - 1).max(0)
+            } else {
+                high = high + steps * *c
+            }
+            overrun += if axes[*axis].is_free() { c.unsigned_abs() as usize * OVERRUN } else { 0 };
+        }
+        let before = (-low).max(0) as usize;
+        let after = (high - (size.dim() - 1)).range(&cx.symbols).1.unwrap_or(0).max(0) as usize;
+        is_needed |= before > 0 || after > 0;
+        dims.push(if size.is_free() { cx.extent(&(size.dim() + before + after)) } else { (before + size.most + after).into() });
+        outer.push(before + size.most + after + if size.is_free() { overrun + OVERRUN } else { 0 });
+        offset.push(before);
+    }
+    if !is_needed {
+        return None;
+    }
+    let whole = cx.temporary(&format!("{} padded", nx.name), input.dtype, &outer);
+    let start = offset.iter().zip(&whole.strides).map(|(b, s)| *b as i64 * s).sum();
+    let inside = View { shape: input.shape.clone(), free: input.free.clone(), offset: start, ..whole.clone() };
+    fill::fill(cx, dims, Walk::of(&whole), value, nx.origin);
+    shuffle::copy_walks(cx, input.extents(), Walk::of(input), Walk::of(&inside), nx.origin);
+    Some(inside)
 }
 
 /// Where a node's output goes: a dense buffer, or one with a halo.

@@ -160,6 +160,56 @@ output "wide" = %wide
 }
 
 #[test]
+fn convolutions_and_pools_over_free_images() {
+    check(
+        r#"
+graph "image"
+symbol h: 6..21
+symbol w: 6..21
+%x: f32[1,h,w,3] = input
+%k: f32[5,3,3,3] = const random(1)
+%b: f32[5] = const random(2)
+%d: f32[4,5,3,3] = const random(3)
+%p: f32[2,4,1,1] = const random(4)
+%c = conv(%x, %k, %b; strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=1, data=nhwc, epilogue={relu(add(%0, %1))})
+%half = conv(%c, %d; strides=[2,2], pads=[0,1,1,0], dilations=[1,1], group=1, data=nhwc)
+%one = conv(%half, %p; strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1, data=nhwc)
+%dw: f32[5,1,3,3] = const random(5)
+%deep = conv(%c, %dw, %b; strides=[2,1], pads=[1,1,1,1], dilations=[1,1], group=5, data=nhwc, epilogue={relu(add(%0, %1))})
+%max = pool(%c; kind=max, kernel=[3,3], strides=[2,2], pads=[1,1,1,1], dilations=[1,1], data=nhwc)
+%sum = pool(%c; kind=sum, kernel=[2,3], strides=[1,2], pads=[0,1,0,1], dilations=[1,1], data=nhwc)
+%nchw = transpose(%one; perm=[0,3,1,2])
+%mean = reduce(%c; kind=sum, axes=[1,2], keepdims=false)
+output "c" = %c
+output "half" = %half
+output "nchw" = %nchw
+output "mean" = %mean
+output "max" = %max
+output "deep" = %deep
+output "sum" = %sum
+"#,
+        &[&[("h", 6), ("w", 6)], &[("h", 7), ("w", 21)], &[("h", 16), ("w", 9)], &[("h", 21), ("w", 20)]],
+    );
+}
+
+#[test]
+fn routines() {
+    check(
+        r#"
+graph "routines"
+symbol s: 1..50
+%x: f32[2,7,s] = input
+%i: i64[2,7,s] = input
+%c = gather_elements(%x, %i; axis=1)
+%y = add(%c, %x)
+output "c" = %c
+output "y" = %y
+"#,
+        LENGTHS,
+    );
+}
+
+#[test]
 fn sizes_without_bounds_are_all_named() {
     let graph = parse_graph("graph \"g\"\nsymbol s: 1..\n%x: f32[s] = input\n%y = relu(%x)\noutput \"y\" = %y\n").unwrap();
     let errors = lower::lower(&graph, &lower::Options::default()).unwrap_err();

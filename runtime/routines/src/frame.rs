@@ -11,6 +11,8 @@ use core::{ptr, slice};
 
 /// Words before the integers.
 const HEAD: usize = 6;
+/// The same in bytes.
+pub const HEAD_BYTES: usize = 4 * HEAD;
 
 /// A tensor of a descriptor.
 #[derive(Debug, Clone, Copy)]

@@ -135,6 +135,19 @@ pub fn copy(cx: &mut Cx, dense: &View, view: &View, to_dense: bool, origin: &[Ar
     cx.step(k.finish(), args, 1, 0, origin, &[if to_dense { dense } else { view }], &[]);
 }
 
+/// A place for the elements of `view` one after the other.
+pub fn dense_place(cx: &mut Cx, view: &View, name: &str) -> View {
+    let place = cx.temporary(name, view.dtype, &[view.elements()]);
+    View { source: place.source, offset: 0, strides: View::dense(place.source, view.dtype, &view.shape).strides, ..view.clone() }
+}
+
+/// A copy of `view` whose elements lie one after the other.
+pub fn dense(cx: &mut Cx, view: &View, name: &str, origin: &[Arc<str>]) -> View {
+    let place = dense_place(cx, view, name);
+    copy(cx, &place, view, true, origin);
+    place
+}
+
 /// `input` under other dimensions: as it is where all strides stay constant, else in a copy.
 pub fn reshaped(cx: &mut Cx, name: &str, input: &View, to: &[Extent], origin: &[Arc<str>]) -> View {
     if let Some(view) = input.reshaped(to) {
