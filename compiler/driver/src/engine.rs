@@ -2,22 +2,26 @@
 //! knows no model and no ONNX.
 
 mod choose;
+mod host;
 mod inputs;
 mod memory;
+mod stop;
 mod threads;
 
 use abi::manifest::{self, Manifest};
 use abi::{PoolStats, Status};
 use choose::{choose, external_weights};
+use host::Store;
 pub use inputs::{SymbolValues, check_inputs, shape_at, spelled};
 use ir::{DType, Tensor};
 use memory::{Memory, SharedWord};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+pub use stop::StopHandle;
 use threads::{Exports, Workers};
-use wasmtime::{Config, Engine, Module, OptLevel, Store, TypedFunc};
+use wasmtime::{Engine, Module, Trap, TypedFunc, UpdateDeadline};
 
 /// A tensor and the name it goes by.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +49,8 @@ pub enum EngineError {
     Variant { what: String, names: String },
     #[error("the memory cannot be created: {0}")]
     Memory(String),
+    #[error("the module starts with {needed} bytes of memory, which is more than the limit of {limit}")]
+    MemoryLimit { needed: u64, limit: u64 },
     #[error("the threads failed: {0}")]
     Threads(String),
     #[error("the weights {file} cannot be read: {why}\nhint: keep the files of an export with --external-weights in one folder")]
@@ -97,13 +103,23 @@ pub struct LoadOptions {
     pub variant: Option<String>,
     /// Where weights that are not in the module lie: the module's folder.
     pub folder: Option<PathBuf>,
+    /// Most bytes that the memory may grow to.
+    pub memory_limit: Option<u64>,
+    /// A [`StopHandle`] takes effect within a step, also where memory is not shared. The code is a few per cent slower.
+    pub interruptible: bool,
+    /// A folder of the user's own where compiled code is kept.
+    pub cache: Option<PathBuf>,
 }
 
 /// A module ready to run.
 pub struct Instance {
     manifest: Manifest,
     variant: String,
-    store: Store<()>,
+    /// As the options had it, and what it was compiled to.
+    options: LoadOptions,
+    module: Module,
+    whole: bool,
+    store: Store,
     memory: Memory,
     arena_base: u32,
     run: TypedFunc<(u32, u32), u32>,
@@ -113,43 +129,7 @@ pub struct Instance {
     stop: Option<StopHandle>,
     /// Values of the manifest's symbols in the run at hand.
     sizes: SymbolValues,
-}
-
-/// Stops a run of the instance it belongs to, from any thread.
-#[derive(Clone)]
-pub struct StopHandle {
-    asked: Arc<AtomicBool>,
-    /// The word that the runtime looks at before every task, where memory is shared.
-    flag: Option<SharedWord>,
-}
-
-impl StopHandle {
-    /// Makes the run at hand, or the next one, end with [`Status::Cancelled`]: before its next task where the variant has
-    /// threads, else before its next step.
-    pub fn stop(&self) {
-        self.asked.store(true, Ordering::SeqCst);
-        if let Some(flag) = &self.flag {
-            flag.store(1);
-        }
-    }
-
-    fn clear(&self) {
-        self.asked.store(false, Ordering::SeqCst);
-        if let Some(flag) = &self.flag {
-            flag.store(0);
-        }
-    }
-}
-
-/// One engine for the process: compiled code and its settings are shared.
-fn engine() -> Result<&'static Engine, EngineError> {
-    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
-    let engine = ENGINE.get_or_init(|| {
-        let mut config = Config::new();
-        config.cranelift_opt_level(OptLevel::Speed).wasm_simd(true).wasm_relaxed_simd(true).wasm_threads(true).shared_memory(true);
-        Engine::new(&config).map_err(|error| format!("{error:#}"))
-    });
-    engine.as_ref().map_err(|error| EngineError::Compile(error.clone()))
+    interrupted: bool,
 }
 
 impl Instance {
@@ -168,22 +148,57 @@ impl Instance {
     /// As [`Instance::load`]; also when no variant fits the options, threads cannot be started or weights are missing.
     pub fn load_with(bytes: &[u8], options: &LoadOptions) -> Result<Instance, EngineError> {
         let image = link::read_image(bytes)?;
-        let threads = options.threads.unwrap_or(1).max(1);
-        let variant = choose(&image.manifest, options, threads)?;
-        let code =
-            image.variant(&variant).ok_or_else(|| EngineError::Interface(format!("the section of the variant {variant} is damaged")))?;
-        let engine = engine()?;
-        let mut store = Store::new(engine, ());
-        let external = external_weights(&image.manifest, options.folder.as_deref())?;
+        let variant = choose(&image.manifest, options, options.threads())?;
+        let code = image.variant(&variant).ok_or_else(|| damaged(&variant))?;
         // The file as it is needs no host that writes its data.
-        let whole = variant == image.manifest.variant && external.is_empty();
-        let compile = |code: &[u8]| Module::new(engine, code).map_err(|error| EngineError::Compile(format!("{error:#}")));
-        let mut module = compile(if whole { bytes } else { code })?;
-        let imports = module.imports().any(|import| (import.module(), import.name()) == (abi::MEMORY_MODULE, abi::MEMORY));
-        if whole && imports {
-            module = compile(code)?;
+        let mut whole = variant == image.manifest.variant && image.manifest.external_weights.is_none() && options.cache.is_none();
+        let interruptible = options.interruptible && !variant.contains("threads");
+        let engine = host::engine(interruptible)?;
+        let mut module = host::compile(engine, if whole { bytes } else { code }, options.cache.as_deref())?;
+        if whole && module.imports().len() > 0 {
+            whole = false;
+            module = host::compile(engine, code, None)?;
         }
-        let pages = (image.manifest.memory.initial_pages, image.manifest.memory.maximum_pages);
+        Instance::instantiate(engine, image, variant, module, whole, options.clone())
+    }
+
+    /// Another instance of the same code with a memory of its own, from the bytes that this one was loaded from: for a second
+    /// thread, or where this one was interrupted in the middle of a step.
+    ///
+    /// # Errors
+    /// As [`Instance::load_with`].
+    pub fn again(&self, bytes: &[u8]) -> Result<Instance, EngineError> {
+        let image = link::read_image(bytes)?;
+        if image.manifest != self.manifest {
+            return Err(EngineError::Interface("it is not the file that was loaded before".into()));
+        }
+        let engine = host::engine(self.stop_handle().engine.is_some())?;
+        Instance::instantiate(engine, image, self.variant.clone(), self.module.clone(), self.whole, self.options.clone())
+    }
+
+    /// `whole`: the module holds its own data.
+    fn instantiate(
+        engine: &'static Engine,
+        image: link::Image<'_>,
+        variant: String,
+        module: Module,
+        whole: bool,
+        options: LoadOptions,
+    ) -> Result<Instance, EngineError> {
+        let threads = options.threads();
+        let interruptible = options.interruptible && !variant.contains("threads");
+        let mut store = host::store(engine, options.memory_limit);
+        // A run sets its own deadline; `init` runs before any.
+        store.set_epoch_deadline(u64::MAX >> 1);
+        let external = external_weights(&image.manifest, options.folder.as_deref())?;
+        let mut pages = (image.manifest.memory.initial_pages, image.manifest.memory.maximum_pages);
+        if let Some(limit) = options.memory_limit {
+            let needed = u64::from(pages.0) * PAGE;
+            if needed > limit {
+                return Err(EngineError::MemoryLimit { needed, limit });
+            }
+            pages.1 = pages.1.min(u32::try_from(limit / PAGE).unwrap_or(u32::MAX));
+        }
         let mut data = image.data.clone();
         let mut address = image.manifest.memory.weights_base;
         for bytes in &external {
@@ -196,7 +211,7 @@ impl Instance {
         let mut memory = None;
         for import in module.imports() {
             match import.ty().memory() {
-                Some(ty) if given.is_empty() && imports => {
+                Some(ty) if given.is_empty() && (import.module(), import.name()) == (abi::MEMORY_MODULE, abi::MEMORY) => {
                     let new = Memory::new(engine, &mut store, ty.is_shared(), pages, &data)?;
                     given.push(new.as_extern());
                     memory = Some(new);
@@ -225,8 +240,23 @@ impl Instance {
         let pool_stats = instance.get_typed_func(&mut store, "pool_stats").map_err(wrong)?;
         let stop_flag: TypedFunc<(), u32> = instance.get_typed_func(&mut store, "stop_flag").map_err(wrong)?;
         let manifest = image.manifest;
-        let mut loaded =
-            Instance { manifest, variant, store, memory, arena_base, run, status, pool_stats, threads: None, stop: None, sizes: vec![] };
+        let mut loaded = Instance {
+            manifest,
+            variant,
+            options,
+            module,
+            whole,
+            store,
+            memory,
+            arena_base,
+            run,
+            status,
+            pool_stats,
+            threads: None,
+            stop: None,
+            sizes: vec![],
+            interrupted: false,
+        };
         loaded.check_manifest()?;
         let code = init.call(&mut loaded.store, ()).map_err(|error| loaded.trap(&error, None))?;
         loaded.check(code)?;
@@ -237,11 +267,18 @@ impl Instance {
             let exports = Exports::of(&mut loaded.store, &instance).map_err(wrong)?;
             let workers = match threads {
                 1 => None,
-                n => Some(exports.start(engine, &mut loaded.store, &module, &loaded.memory, n - 1)?),
+                n => Some(exports.start(engine, &mut loaded.store, &loaded.module, &loaded.memory, n - 1)?),
             };
             loaded.threads = Some((exports, workers));
         }
-        loaded.stop = Some(StopHandle { asked: Arc::default(), flag });
+        let stop = StopHandle { asked: Arc::default(), flag, engine: interruptible.then_some(engine) };
+        if interruptible {
+            let asked = stop.asked.clone();
+            loaded.store.epoch_deadline_callback(move |_| {
+                Ok(if asked.load(Ordering::SeqCst) { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
+            });
+        }
+        loaded.stop = Some(stop);
         Ok(loaded)
     }
 
@@ -288,18 +325,25 @@ impl Instance {
     /// to go on with. That is the range's end, unless a branch leads elsewhere.
     pub fn run_steps(&mut self, steps: Range<usize>) -> Result<usize, EngineError> {
         let stop = self.stop_handle();
+        if stop.engine.is_some() {
+            self.store.set_epoch_deadline(1);
+        }
         // Where nobody can reach into the memory meanwhile, a stop takes effect between calls.
-        let watched = Arc::strong_count(&stop.asked) > 2 && stop.flag.is_none();
+        let watched = Arc::strong_count(&stop.asked) > 2 && stop.flag.is_none() && stop.engine.is_none();
         let mut next = steps.start;
         loop {
             if stop.flag.is_none() && stop.asked.load(Ordering::SeqCst) {
                 stop.clear();
-                let layers = self.layers(next).unwrap_or_default();
-                return Err(EngineError::Status { status: Status::Cancelled, step: next as u32, layers, detail: 0 });
+                return Err(self.cancelled(next));
             }
             let call = if watched { next..next + 1 } else { steps.clone() };
             let code = match self.run.call(&mut self.store, (call.start as u32, call.end as u32)) {
                 Ok(code) => code,
+                Err(error) if error.downcast_ref() == Some(&Trap::Interrupt) => {
+                    stop.clear();
+                    self.interrupted = true;
+                    return Err(self.cancelled(call.start));
+                }
                 Err(error) => return Err(self.trap(&error, Some(call))),
             };
             let failure = self.threads.as_ref().and_then(|(_, workers)| workers.as_ref()?.failure());
@@ -321,6 +365,38 @@ impl Instance {
     fn next_step(&mut self) -> Result<usize, EngineError> {
         let at = self.status.call(&mut self.store, ()).map_err(|error| self.trap(&error, None))?;
         Ok(self.word(at, core::mem::offset_of!(abi::StatusRecord, step))? as usize)
+    }
+
+    /// A stop in the middle of a step, or a trap, left the instance in an unknown state; see [`Instance::again`].
+    pub fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    fn cancelled(&self, step: usize) -> EngineError {
+        let layers = self.layers(step).unwrap_or_default();
+        EngineError::Status { status: Status::Cancelled, step: step as u32, layers, detail: 0 }
+    }
+
+    /// Copies the bytes of one input, by its place in the manifest; as many as it has.
+    ///
+    /// # Errors
+    /// When there is no such input, its sizes are free or the number of bytes is another.
+    pub fn write_input(&mut self, input: usize, bytes: &[u8]) -> Result<(), EngineError> {
+        let port = self.manifest.inputs.get(input).filter(|port| port.sizes.is_none() && port.bytes as usize == bytes.len());
+        let Some(port) = port else { return Err(EngineError::Interface(format!("input {input} does not take {} bytes", bytes.len()))) };
+        self.memory.write(&mut self.store, (self.arena_base + port.offset) as usize, bytes).expect("checked when loaded");
+        Ok(())
+    }
+
+    /// Copies the bytes of one output, by its place in the manifest; as many as it has.
+    ///
+    /// # Errors
+    /// As [`Instance::write_input`].
+    pub fn read_output(&self, output: usize, into: &mut [u8]) -> Result<(), EngineError> {
+        let port = self.manifest.outputs.get(output).filter(|port| port.sizes.is_none() && port.bytes as usize == into.len());
+        let Some(port) = port else { return Err(EngineError::Interface(format!("output {output} does not have {} bytes", into.len()))) };
+        self.memory.read_into(&self.store, (self.arena_base + port.offset) as usize, into).expect("checked when loaded");
+        Ok(())
     }
 
     /// Copies outputs out of the arena.
@@ -410,7 +486,8 @@ impl Instance {
             .ok_or_else(|| EngineError::Interface("a record lies outside the memory".into()))
     }
 
-    fn trap(&self, error: &wasmtime::Error, steps: Option<Range<usize>>) -> EngineError {
+    fn trap(&mut self, error: &wasmtime::Error, steps: Option<Range<usize>>) -> EngineError {
+        self.interrupted = true;
         let one = steps.filter(|steps| steps.len() == 1).and_then(|steps| self.layers(steps.start));
         EngineError::Trap { layers: one, cause: error.root_cause().to_string() }
     }
@@ -423,6 +500,18 @@ impl Drop for Instance {
         }
     }
 }
+
+impl LoadOptions {
+    fn threads(&self) -> u32 {
+        self.threads.unwrap_or(1).max(1)
+    }
+}
+
+fn damaged(variant: &str) -> EngineError {
+    EngineError::Interface(format!("the section of the variant {variant} is damaged"))
+}
+
+const PAGE: u64 = 65536;
 
 /// Layer names for people.
 pub fn layer_names(layers: &[String]) -> String {

@@ -7,7 +7,7 @@ use crate::{Config, Error, ExportOptions, write_atomically};
 use ir::Graph;
 use link::Linked;
 use lower::Plan;
-use onnx::{ImportOptions, Imported, import_file};
+use onnx::{ImportOptions, Imported, import_bytes, import_file};
 use passes::Event;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -35,6 +35,21 @@ impl std::fmt::Display for Stage {
     }
 }
 
+/// Where a model comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// A file; external data lies beside it.
+    File(&'a Path),
+    /// The bytes of a file without external data.
+    Bytes(&'a [u8]),
+}
+
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Source<'a> {
+    fn from(path: &'a P) -> Source<'a> {
+        Source::File(path.as_ref())
+    }
+}
+
 /// A module in memory and how it came about.
 #[derive(Debug)]
 pub struct Compiled {
@@ -46,7 +61,24 @@ pub struct Compiled {
 ///
 /// # Errors
 /// Every problem of the stage that failed; see [`Error`].
-pub fn export(model: &Path, output: &Path, options: &ExportOptions, observer: &mut dyn FnMut(Stage)) -> Result<ExportReport, Error> {
+pub fn export<'a>(
+    model: impl Into<Source<'a>>,
+    output: &Path,
+    options: &ExportOptions,
+    observer: &mut dyn FnMut(Stage),
+) -> Result<ExportReport, Error> {
+    let compiled = compile_for(model, output, options, observer)?;
+    observer(Stage::Write);
+    write(compiled, output, options)
+}
+
+/// Compiles `model` to a module that [`write`] can write to `output`.
+pub fn compile_for<'a>(
+    model: impl Into<Source<'a>>,
+    output: &Path,
+    options: &ExportOptions,
+    observer: &mut dyn FnMut(Stage),
+) -> Result<Compiled, Error> {
     // A wrong target is found before the work, not after it.
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
@@ -54,8 +86,12 @@ pub fn export(model: &Path, output: &Path, options: &ExportOptions, observer: &m
         return Err(Error::file("write", output, std::io::Error::new(std::io::ErrorKind::NotFound, missing)));
     }
     let stem = output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let Compiled { linked, mut report } = compile_as(model, stem.as_deref(), options, observer)?;
-    observer(Stage::Write);
+    compile_as(model.into(), stem.as_deref(), options, observer)
+}
+
+/// Writes a module and what belongs to it.
+pub fn write(compiled: Compiled, output: &Path, options: &ExportOptions) -> Result<ExportReport, Error> {
+    let Compiled { linked, mut report } = compiled;
     let start = Instant::now();
     // The module last: whoever sees it finds what belongs to it.
     report.files = beside::write(&linked, output, options)?;
@@ -66,12 +102,12 @@ pub fn export(model: &Path, output: &Path, options: &ExportOptions, observer: &m
 }
 
 /// Compiles `model` to a module in memory.
-pub fn compile(model: &Path, options: &ExportOptions, observer: &mut dyn FnMut(Stage)) -> Result<Compiled, Error> {
-    compile_as(model, None, options, observer)
+pub fn compile<'a>(model: impl Into<Source<'a>>, options: &ExportOptions, observer: &mut dyn FnMut(Stage)) -> Result<Compiled, Error> {
+    compile_as(model.into(), None, options, observer)
 }
 
 /// `stem` is what the names of the files beside the module begin with.
-fn compile_as(model: &Path, stem: Option<&str>, options: &ExportOptions, observer: &mut dyn FnMut(Stage)) -> Result<Compiled, Error> {
+fn compile_as(model: Source<'_>, stem: Option<&str>, options: &ExportOptions, observer: &mut dyn FnMut(Stage)) -> Result<Compiled, Error> {
     let start = Instant::now();
     let mut config = options.resolve()?;
     if let (Some(external), Some(stem)) = (&mut config.link.external_weights, stem) {
@@ -118,9 +154,12 @@ fn compile_as(model: &Path, stem: Option<&str>, options: &ExportOptions, observe
     Ok(Compiled { linked, report })
 }
 
-/// Imports a file, and checks what came of it.
-pub fn import(model: &Path, options: &ImportOptions) -> Result<Imported, Error> {
-    let imported = import_file(model, options)?;
+/// Imports a model, and checks what came of it.
+pub fn import<'a>(model: impl Into<Source<'a>>, options: &ImportOptions) -> Result<Imported, Error> {
+    let imported = match model.into() {
+        Source::File(path) => import_file(path, options)?,
+        Source::Bytes(bytes) => import_bytes(bytes.to_vec(), options)?,
+    };
     ir::verify::verify(&imported.graph).map_err(|errors| Error::InvalidGraph(errors.iter().map(ToString::to_string).collect()))?;
     Ok(imported)
 }

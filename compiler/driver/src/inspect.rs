@@ -1,7 +1,7 @@
 //! What a file says about itself: an ONNX model, with everything that would keep it from being exported, or a finished
 //! module. Data only; tables are the command line's business.
 
-use crate::export::{lower, run_passes};
+use crate::export::{Source, lower, run_passes};
 use crate::report::{Memory, Sizes, StepRow, WeightedKernel};
 use crate::{Error, ExportOptions, ModelOptions};
 use abi::manifest::{self, Manifest};
@@ -9,7 +9,6 @@ use ir::algorithm::Algorithm;
 use ir::{Dim, Graph};
 use onnx::Census;
 use serde::Serialize;
-use std::path::Path;
 
 /// An ONNX model.
 #[derive(Debug, Clone, Serialize)]
@@ -42,12 +41,17 @@ pub struct Port {
     pub shape: Vec<String>,
 }
 
-/// Reads an ONNX file. A model that cannot be imported is described all the same.
+/// Reads an ONNX model. One that cannot be imported is described all the same.
 ///
 /// # Errors
 /// When the file is no ONNX model.
-pub fn model(path: &Path, options: &ModelOptions) -> Result<ModelInfo, Error> {
-    let Census { name, producer, ir_version, opsets, inputs, outputs, operators, parameters } = onnx::census_file(path)?;
+pub fn model<'a>(model: impl Into<Source<'a>>, options: &ModelOptions) -> Result<ModelInfo, Error> {
+    let model = model.into();
+    let census = match model {
+        Source::File(path) => onnx::census_file(path)?,
+        Source::Bytes(bytes) => onnx::census_bytes(bytes.to_vec())?,
+    };
+    let Census { name, producer, ir_version, opsets, inputs, outputs, operators, parameters } = census;
     let port = |d: onnx::Declared| Port { name: d.name, dtype: d.dtype, shape: d.shape };
     let mut info = ModelInfo {
         name,
@@ -63,7 +67,11 @@ pub fn model(path: &Path, options: &ModelOptions) -> Result<ModelInfo, Error> {
         problems: vec![],
         warnings: vec![],
     };
-    match onnx::import_file(path, &options.resolve()?) {
+    let imported = match model {
+        Source::File(path) => onnx::import_file(path, &options.resolve()?),
+        Source::Bytes(bytes) => onnx::import_bytes(bytes.to_vec(), &options.resolve()?),
+    };
+    match imported {
         Ok(imported) => {
             info.macs = macs(&imported.graph);
             info.free_dims = imported.graph.symbols.iter().map(|(name, bound)| free_dim(name, bound)).collect();

@@ -23,7 +23,7 @@ mod write;
 
 pub use engine::{Instance, LoadOptions, NamedTensor, StopHandle};
 pub use error::Error;
-pub use export::{Compiled, Stage, compile, export};
+pub use export::{Compiled, Source, Stage, compile, export};
 pub use options::{Config, ExportOptions, ModelOptions};
 pub use report::ExportReport;
 pub use write::write_atomically;

@@ -103,7 +103,11 @@ fn module(plan: &Plan) -> Vec<u8> {
 }
 
 fn load_with(file: &[u8], variant: &str, threads: u32) -> Instance {
-    Instance::load_with(file, &LoadOptions { threads: Some(threads), variant: Some(variant.into()), folder: None }).expect("loads")
+    Instance::load_with(
+        file,
+        &LoadOptions { threads: Some(threads), variant: Some(variant.into()), folder: None, ..LoadOptions::default() },
+    )
+    .expect("loads")
 }
 
 fn input(seed: u64) -> Vec<NamedTensor> {
@@ -193,6 +197,52 @@ fn without_shared_memory_a_run_is_cancelled_between_steps() {
     instance.run_steps(0..5).expect("runs again");
 }
 
+#[test]
+fn an_interruptible_run_is_cancelled_within_a_step() {
+    let file = module(&plan(20_000, nothing()));
+    let folder = tempfile::tempdir().expect("a folder");
+    for variant in ["baseline", "relaxed"] {
+        for cache in [None, Some(folder.path().to_path_buf())] {
+            let options = LoadOptions { variant: Some(variant.into()), interruptible: true, cache, ..LoadOptions::default() };
+            let mut instance = Instance::load_with(&file, &options).expect("loads");
+            let mut other = Instance::load_with(&file, &options).expect("loads");
+            instance.write_inputs(&input(1)).expect("fits");
+            let stop = instance.stop_handle();
+            let stopper = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                stop.stop();
+            });
+            let start = Instant::now();
+            let error = instance.run_steps(0..5).expect_err("cancelled");
+            assert!(matches!(error, EngineError::Status { status: abi::Status::Cancelled, step: 0, .. }), "{error}");
+            assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+            stopper.join().expect("no panic");
+            assert!(instance.interrupted());
+            let mut again = instance.again(&file).expect("the same code");
+            assert!(!again.interrupted());
+            again.run_steps(2..3).expect("runs");
+            other.run_steps(2..3).expect("a stop is for one instance");
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 2, "one file for each variant");
+}
+
+#[test]
+fn memory_stays_within_its_limit() {
+    let file = module(&plan(1, nothing()));
+    let needed = u64::from(Instance::load(&file).expect("loads").manifest().memory.initial_pages) << 16;
+    for variant in ["baseline", "relaxed", "threads"] {
+        let load = |limit| {
+            Instance::load_with(&file, &LoadOptions { variant: Some(variant.into()), memory_limit: Some(limit), ..LoadOptions::default() })
+        };
+        let error = load(needed - 1).err().expect("too much");
+        assert!(matches!(error, EngineError::MemoryLimit { .. }), "{error}");
+        let mut instance = load(needed).expect("loads");
+        instance.run_steps(2..3).expect("runs");
+        assert!(instance.memory().expect("stats").total <= needed);
+    }
+}
+
 /// Whichever thread takes the bad task: an error, never a hang.
 #[test]
 fn a_failing_thread_is_an_error() {
@@ -209,7 +259,7 @@ fn a_failing_thread_is_an_error() {
 fn wrong_wishes_are_refused() {
     let file = module(&plan(1, nothing()));
     let load = |file: &[u8], threads, variant: Option<&str>| {
-        let options = LoadOptions { threads: Some(threads), variant: variant.map(str::to_string), folder: None };
+        let options = LoadOptions { threads: Some(threads), variant: variant.map(str::to_string), folder: None, ..LoadOptions::default() };
         Instance::load_with(file, &options).err().map(|error| error.to_string()).unwrap_or_default()
     };
     assert!(load(&file, 1, Some("fast")).contains("no variant `fast`"));

@@ -13,7 +13,7 @@ use wasm_torch::{Instance, LoadOptions, NamedTensor, npz, serve, verify};
 const KINDS: [&str; 4] = ["baseline", "relaxed", "threads", "relaxed+threads"];
 
 fn load(file: &[u8], variant: &str, threads: u32) -> Instance {
-    let options = LoadOptions { threads: Some(threads), variant: Some(variant.into()), folder: None };
+    let options = LoadOptions { threads: Some(threads), variant: Some(variant.into()), folder: None, ..LoadOptions::default() };
     Instance::load_with(file, &options).unwrap_or_else(|error| panic!("{variant}: {error}"))
 }
 
@@ -103,7 +103,7 @@ fn damaged_variants_are_errors() {
     for byte in &mut bad[at(b"wasm-torch.variant.threads") + 3000..][..400] {
         *byte = 0xff;
     }
-    let options = LoadOptions { threads: Some(2), variant: Some("threads".into()), folder: None };
+    let options = LoadOptions { threads: Some(2), variant: Some("threads".into()), folder: None, ..LoadOptions::default() };
     let error = Instance::load_with(&bad, &options).err().expect("refused").to_string();
     assert!(error.contains("the module cannot be compiled"), "{error}");
     Instance::load(&bad).expect("the others are whole");
@@ -119,7 +119,7 @@ fn external_weights_come_from_the_folder() {
     let apart = digits(&room, &["--external-weights=1"]);
     let folder = Some(room.path(""));
     for variant in KINDS {
-        let options = LoadOptions { threads: None, variant: Some(variant.into()), folder: folder.clone() };
+        let options = LoadOptions { threads: None, variant: Some(variant.into()), folder: folder.clone(), ..LoadOptions::default() };
         let outputs = Instance::load_with(&apart, &options).unwrap().forward(&inputs).unwrap();
         assert_eq!(outputs, load(&whole, variant, 1).forward(&inputs).unwrap(), "{variant}");
     }

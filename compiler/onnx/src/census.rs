@@ -9,6 +9,7 @@ use crate::proto::type_proto::Value as TypeValue;
 use crate::proto::{ModelProto, NodeProto, ValueInfoProto};
 use crate::tensor::dtype;
 use indexmap::IndexMap;
+use prost::bytes::Bytes;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -44,6 +45,14 @@ pub struct Declared {
 pub fn census_file(path: impl AsRef<Path>) -> Result<Census, ImportErrors> {
     let path = path.as_ref();
     Ok(census(&load::decode(load::read(path)?, &path.display().to_string())?))
+}
+
+/// Describes a model in memory.
+///
+/// # Errors
+/// As [`census_file`].
+pub fn census_bytes(bytes: impl Into<Bytes>) -> Result<Census, ImportErrors> {
+    Ok(census(&load::decode(bytes.into(), "the input")?))
 }
 
 fn census(model: &ModelProto) -> Census {

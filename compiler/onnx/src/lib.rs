@@ -19,7 +19,7 @@ mod sequences;
 mod site;
 mod tensor;
 
-pub use census::{Census, Declared, census_file};
+pub use census::{Census, Declared, census_bytes, census_file};
 pub use error::{ImportErrors, Kind, Problem};
 pub use import::{Imported, import_bytes, import_file};
 pub use inputs::{Binding, ImportOptions};

@@ -18,6 +18,7 @@ mod verify;
 use crate::Error;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use console::{Color, Console};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Compiles ONNX exports of PyTorch models to one self-contained SIMD WebAssembly module.
@@ -68,27 +69,33 @@ enum Outcome {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    ExitCode::from(run_with(std::env::args_os()))
+}
+
+/// Runs the command that the arguments name; the first one is the program. Gives the exit code.
+pub fn run_with(args: impl IntoIterator<Item = OsString>) -> u8 {
     panic::install();
+    let args: Vec<OsString> = args.into_iter().collect();
     // The parser's own messages need the colour before there are arguments.
-    let asked = console::color_from(std::env::args_os());
+    let asked = console::color_from(args.iter().cloned());
     let command = Cli::command().color(asked.into());
-    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Also how --help and --version end. A reader that went away is no failure.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
     let mut console = Console::new(cli.global.color, cli.global.quiet);
     match execute(&cli.command, &mut console).and_then(|outcome| console.flush().map(|()| outcome)) {
-        Ok(Outcome::Yes) => ExitCode::SUCCESS,
-        Ok(Outcome::No) => ExitCode::from(1),
-        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Ok(Outcome::Yes) => 0,
+        Ok(Outcome::No) => 1,
+        Err(error) if error.is_broken_pipe() => 0,
         Err(error) => {
             let _ = console.flush();
             console.error(&error.to_string());
-            ExitCode::from(2)
+            2
         }
     }
 }

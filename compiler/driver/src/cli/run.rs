@@ -132,7 +132,7 @@ pub fn load(path: &Path, how: &How) -> Result<Instance, Error> {
     // Named with its file, which the engine does not know.
     link::read_manifest(&bytes).map_err(|source| Error::Module { path: path.into(), source })?;
     let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.into() });
-    Ok(Instance::load_with(&bytes, &LoadOptions { threads: how.threads, variant: how.variant.clone(), folder })?)
+    Ok(Instance::load_with(&bytes, &LoadOptions { threads: how.threads, variant: how.variant.clone(), folder, ..LoadOptions::default() })?)
 }
 
 const TOP: usize = 5;

@@ -3,9 +3,10 @@
 #![allow(unsafe_code, reason = "wasmtime gives out shared memory as cells that other threads may write")]
 
 use super::EngineError;
+use super::host::Store;
 use link::DataSegment;
 use std::sync::atomic::{AtomicU32, Ordering};
-use wasmtime::{Engine, Extern, MemoryType, SharedMemory, Store};
+use wasmtime::{Engine, Extern, MemoryType, SharedMemory};
 
 /// A linear memory.
 #[derive(Clone)]
@@ -18,7 +19,7 @@ impl Memory {
     /// A memory for a variant that imports it, with the file's data in it.
     pub fn new(
         engine: &Engine,
-        store: &mut Store<()>,
+        store: &mut Store,
         shared: bool,
         pages: (u32, u32),
         data: &[DataSegment<'_>],
@@ -45,7 +46,7 @@ impl Memory {
     }
 
     /// Size in bytes.
-    pub fn size(&self, store: &Store<()>) -> u64 {
+    pub fn size(&self, store: &Store) -> u64 {
         match self {
             Memory::Own(memory) => memory.data_size(store) as u64,
             Memory::Shared(memory) => memory.data_size() as u64,
@@ -53,23 +54,33 @@ impl Memory {
     }
 
     /// A copy of `count` bytes; `None` outside the memory.
-    pub fn read(&self, store: &Store<()>, at: usize, count: usize) -> Option<Vec<u8>> {
-        let range = at..at.checked_add(count)?;
+    pub fn read(&self, store: &Store, at: usize, count: usize) -> Option<Vec<u8>> {
+        // A size that is wrong must not be allocated.
+        if count as u64 > self.size(store) {
+            return None;
+        }
+        let mut bytes = vec![0u8; count];
+        self.read_into(store, at, &mut bytes)?;
+        Some(bytes)
+    }
+
+    /// Copies bytes out; `None` outside the memory.
+    pub fn read_into(&self, store: &Store, at: usize, into: &mut [u8]) -> Option<()> {
+        let range = at..at.checked_add(into.len())?;
         match self {
-            Memory::Own(memory) => memory.data(store).get(range).map(<[u8]>::to_vec),
+            Memory::Own(memory) => into.copy_from_slice(memory.data(store).get(range)?),
             Memory::Shared(memory) => {
                 let cells = memory.data().get(range)?;
-                let mut bytes = vec![0u8; cells.len()];
-                // SAFETY: the cells are `cells.len()` bytes of a memory that never moves. No kernel writes them now:
+                // SAFETY: the cells are `into.len()` bytes of a memory that never moves. No kernel writes them now:
                 // they belong to the instance whose `run` is not being called, and workers touch nothing between runs.
-                unsafe { std::ptr::copy_nonoverlapping(cells.as_ptr().cast::<u8>(), bytes.as_mut_ptr(), cells.len()) };
-                Some(bytes)
+                unsafe { std::ptr::copy_nonoverlapping(cells.as_ptr().cast::<u8>(), into.as_mut_ptr(), into.len()) };
             }
         }
+        Some(())
     }
 
     /// Copies bytes in; `None` outside the memory.
-    pub fn write(&self, store: &mut Store<()>, at: usize, bytes: &[u8]) -> Option<()> {
+    pub fn write(&self, store: &mut Store, at: usize, bytes: &[u8]) -> Option<()> {
         let range = at..at.checked_add(bytes.len())?;
         match self {
             Memory::Own(memory) => memory.data_mut(store).get_mut(range)?.copy_from_slice(bytes),

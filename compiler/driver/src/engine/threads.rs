@@ -2,11 +2,12 @@
 //! stop. What they do there is the runtime's business.
 
 use super::EngineError;
+use super::host::{self, Store};
 use super::memory::Memory;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use wasmtime::{Engine, Module, Store, TypedFunc};
+use wasmtime::{Engine, Module, TypedFunc};
 
 /// How long workers may take to start: instantiation is a millisecond.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -27,7 +28,7 @@ pub struct Exports {
 }
 
 impl Exports {
-    pub fn of(store: &mut Store<()>, instance: &wasmtime::Instance) -> wasmtime::Result<Exports> {
+    pub fn of(store: &mut Store, instance: &wasmtime::Instance) -> wasmtime::Result<Exports> {
         Ok(Exports {
             start_threads: instance.get_typed_func(&mut *store, "start_threads")?,
             thread_stack: instance.get_typed_func(&mut *store, "thread_stack")?,
@@ -38,14 +39,7 @@ impl Exports {
     }
 
     /// Starts `count` workers and waits until all of them are at work.
-    pub fn start(
-        &self,
-        engine: &Engine,
-        store: &mut Store<()>,
-        module: &Module,
-        memory: &Memory,
-        count: u32,
-    ) -> Result<Workers, EngineError> {
+    pub fn start(&self, engine: &Engine, store: &mut Store, module: &Module, memory: &Memory, count: u32) -> Result<Workers, EngineError> {
         let failed = |what: String| EngineError::Threads(what);
         let wrong = |error: wasmtime::Error| EngineError::Threads(format!("{error:#}"));
         self.set_blocking.call(&mut *store, 1).map_err(wrong)?;
@@ -82,7 +76,7 @@ impl Exports {
     }
 
     /// Asks the workers to return and waits until they have.
-    pub fn stop(&self, store: &mut Store<()>, workers: Workers) {
+    pub fn stop(&self, store: &mut Store, workers: Workers) {
         // It cannot trap: it stores a word and wakes the sleepers.
         let asked = self.stop_threads.call(store, ()).is_ok();
         for thread in workers.threads.into_iter().filter(|_| asked) {
@@ -100,7 +94,7 @@ impl Workers {
 
 /// The life of one worker.
 fn work(engine: &Engine, module: &Module, memory: &Memory, index: u32, stack: u32) -> wasmtime::Result<()> {
-    let mut store = Store::new(engine, ());
+    let mut store = host::store(engine, None);
     let instance = wasmtime::Instance::new(&mut store, module, &[memory.as_extern()])?;
     let set_stack: TypedFunc<u32, ()> = instance.get_typed_func(&mut store, "set_stack")?;
     let worker: TypedFunc<u32, ()> = instance.get_typed_func(&mut store, "worker")?;
