@@ -17,8 +17,8 @@ demo-web:
 	$(CARGO) run --package wasm-torch -- export models/digits/digits.dynamo.onnx -o target/digits.wasm
 	$(CARGO) run --package wasm-torch -- serve target/digits.wasm
 
-## Everything: formatting, lints, Rust, wasmtime, the loader, Node and headless Chromium.
-test: check rust web browser
+## Everything: formatting, lints, Rust, wasmtime, the loader, Node, headless Chromium and Python.
+test: check rust web browser python
 
 check:
 	$(CARGO) fmt --all -- --check
@@ -40,6 +40,10 @@ web: web/node_modules
 browser: web tests/browser/node_modules browsers
 	$(CARGO) run --package wasm-torch-tests --bin cases -- $(OUT)
 	WASM_TORCH_CASES=$(abspath $(OUT))/cases.json $(NPM) test --prefix tests/browser
+
+# The Python package, in an environment of its own in the cache; PyTorch from that of the models.
+python:
+	python/test.sh
 
 .PHONY: browsers
 browsers:

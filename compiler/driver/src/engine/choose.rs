@@ -64,7 +64,7 @@ fn has_unsigned_dot() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let found = || -> Option<bool> {
-            let engine = super::engine().ok()?;
+            let engine = super::host::engine(false).ok()?;
             let module = wasmtime::Module::new(engine, DOT).ok()?;
             let mut store = wasmtime::Store::new(engine, ());
             let instance = wasmtime::Instance::new(&mut store, &module, &[]).ok()?;
