@@ -82,7 +82,7 @@ fn the_same_bits_everywhere() {
     let file = link::link_variants(&plan, &relaxed, &info).unwrap();
     for kind in Kind::ALL {
         for threads in 1..=if kind.threads() { 2 } else { 1 } {
-            let options = LoadOptions { threads: Some(threads), variant: Some(kind.name().into()), folder: None };
+            let options = LoadOptions { threads: Some(threads), variant: Some(kind.name().into()), folder: None, ..LoadOptions::default() };
             let mut instance = match Instance::load_with(&file.wasm, &options) {
                 Ok(instance) => instance,
                 // Not every engine computes the relaxed dot products that the variant has.
