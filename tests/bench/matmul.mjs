@@ -69,7 +69,7 @@ export function zip(files) {
 }
 
 /** Values in [-1, 1), the same every time. */
-function values(count, seed) {
+export function values(count, seed) {
   let state = seed;
   return Float32Array.from({ length: count }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
