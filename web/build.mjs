@@ -1,6 +1,6 @@
 // Builds dist/: types by tsc, ES modules by esbuild and terser; and the copy of the loader that `wasm-torch serve` has inside.
 //
-// index.js is the whole loader, so that a page and its workers load it once; the other files only start it.
+// index.js is the whole loader, so that a page and its workers load it once; thread.js is what each thread of a model runs.
 
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
@@ -19,7 +19,7 @@ tsc('--noEmit', '--emitDeclarationOnly', 'false', '--declaration', 'false', '--d
 await rm(here('dist'), { recursive: true, force: true });
 tsc();
 
-for (const name of ['index', 'worker', 'thread', 'node', 'thread-node']) {
+for (const name of ['index', 'thread', 'node', 'thread-node']) {
   const { outputFiles } = await build({
     entryPoints: [here(`src/${name}.ts`)],
     outfile: here(`dist/${name}.js`),
@@ -47,7 +47,7 @@ for (const name of ['index', 'worker', 'thread', 'node', 'thread-node']) {
 }
 
 await mkdir(here('serve/loader'), { recursive: true });
-for (const name of ['index', 'worker', 'thread']) {
+for (const name of ['index', 'thread']) {
   const code = await readFile(here(`dist/${name}.js`), 'utf8');
   await writeFile(here(`serve/loader/${name}.js`), code.replace(/\n\/\/# sourceMappingURL=.*/, ''));
 }

@@ -17,7 +17,6 @@ const PAGE: &[(&str, &str, &[u8])] = &[
     ("/app.js", JS, include_bytes!("../../../web/serve/app.js")),
     ("/style.css", "text/css; charset=utf-8", include_bytes!("../../../web/serve/style.css")),
     ("/loader/index.js", JS, include_bytes!("../../../web/serve/loader/index.js")),
-    ("/loader/worker.js", JS, include_bytes!("../../../web/serve/loader/worker.js")),
     ("/loader/thread.js", JS, include_bytes!("../../../web/serve/loader/thread.js")),
 ];
 const HTML: &str = "text/html; charset=utf-8";
