@@ -52,7 +52,11 @@ impl Seen {
             for i in self.numbers(bytes) {
                 let value = memory[self.base as usize + i];
                 if self.writers[i] != 0 && self.writers[i] != task + 1 && self.values[i] != value {
-                    return Err(format!("task {task} writes {value} to byte {i} of the arena, where task {} wrote {}", self.writers[i] - 1, self.values[i]));
+                    return Err(format!(
+                        "task {task} writes {value} to byte {i} of the arena, where task {} wrote {}",
+                        self.writers[i] - 1,
+                        self.values[i]
+                    ));
                 }
                 self.writers[i] = task + 1;
                 self.values[i] = value;
