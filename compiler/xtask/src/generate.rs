@@ -103,10 +103,16 @@ fn page() -> String {
         abi::ABI_VERSION,
         abi::MANIFEST_SECTION
     ));
+    line(
+        "Where the manifest has `symbols`, sizes are chosen per call: before `run(0, …)` the host writes the value of each symbol, an i32 \
+         within `min..=max`, at `arena_base + offset`.\nA tensor with `sizes` has the shape that they give (`128`, `\"seq\"`, or \
+         `[\"+\", a, b]` with `+`, `*`, `floordiv`, `mod`, `min`, `max`); its elements lie dense at that shape, and `shape` and `bytes` \
+         are the largest.\n",
+    );
     line("## Exports\n\n| export | type | meaning |\n|---|---|---|");
     line(&format!("| `{}` | memory | The one memory. |", abi::MEMORY));
     line(&format!(
-        "| `{}` | mutable global, i32 | Address of the arena; offsets of inputs and outputs in the manifest count from here. |",
+        "| `{}` | mutable global, i32 | Address of the arena; offsets of inputs, outputs and symbols in the manifest count from here. |",
         abi::ARENA_BASE
     ));
     for f in abi::EXPORTS {
