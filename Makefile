@@ -6,7 +6,7 @@ NPM ?= npm
 CACHE := $(or $(WASM_TORCH_CACHE),$(HOME)/.cache/wasm-torch)
 OUT := target/modules
 
-.PHONY: demo demo-web test check rust web browser bench models zoo clean
+.PHONY: demo demo-web test check rust web browser bench bench-operators models zoo clean
 
 ## Exports models/digits, runs it on 256 real images and prints what came out.
 demo:
@@ -39,8 +39,7 @@ web: web/node_modules
 # Real modules in Node and in Chromium, bit for bit what wasmtime computes.
 browser: web tests/browser/node_modules browsers
 	$(CARGO) run --package wasm-torch-tests --bin cases -- $(OUT)
-	$(CARGO) build --package wasm-torch
-	WASM_TORCH=$(abspath target/debug/wasm-torch) WASM_TORCH_CASES=$(abspath $(OUT))/cases.json $(NPM) test --prefix tests/browser
+	WASM_TORCH_CASES=$(abspath $(OUT))/cases.json $(NPM) test --prefix tests/browser
 
 # The Python package, in an environment of its own in the cache; PyTorch from that of the models.
 python:
@@ -57,7 +56,7 @@ browsers:
 
 ## PyTorch models that are too big to keep here: exported into the cache, with onnxruntime's results. Needs PyTorch.
 models:
-	python=$$(models/tools/torch_venv.sh | tail -n 1) && for folder in torchvision recurrent transformers; do $$python models/$$folder/export.py || exit 1; done
+	python=$$(models/zoo/packages.sh | tail -n 1) && for folder in torchvision recurrent transformers; do $$python models/$$folder/export.py || exit 1; done
 
 ## Many architectures by both exporters: exported into the cache (what is there stays), compiled, run, compared with onnxruntime.
 ## Writes models/zoo/RESULTS.md. Needs PyTorch, timm and transformers (fetched); the first time takes about an hour.
@@ -71,7 +70,13 @@ zoo:
 bench: web tests/bench/node_modules browsers models
 	$(CARGO) build --release --package wasm-torch
 	node tests/bench/prepare.mjs target/release/wasm-torch $(CACHE)/models target/race $(OPTIONS)
-	node tests/bench/bench.mjs --config target/race/models.json --variant $(or $(VARIANT),baseline) --rtol 1e-3 --json target/bench.json
+	node tests/bench/bench.mjs --config target/race/models.json --variant $(or $(VARIANT),baseline) --rtol 1e-3 --profile --json target/bench.json --html target/bench.html
+
+## Single operators in Chromium beside onnxruntime-web and plain JavaScript; writes target/operators.json and .html.
+bench-operators: web tests/bench/node_modules browsers
+	$(CARGO) build --release --package wasm-torch
+	node tests/bench/operators.mjs target/release/wasm-torch target/operators $(OPTIONS)
+	node tests/bench/bench.mjs --config target/operators/operators.json --batch --rounds 3 --calls 9 --variant $(or $(VARIANT),baseline) --json target/operators.json --html target/operators.html
 
 clean:
 	rm -rf target web/dist web/node_modules tests/*/node_modules

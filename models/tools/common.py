@@ -59,28 +59,6 @@ def check_sha256(path, expected):
         sys.exit(f"error: {path.name} has sha256 {found}, expected {expected}\nhint: delete it and run again")
 
 
-# Architectures of transformers and timm, and what these two import.
-TRANSFORMERS = (
-    "transformers==5.23.0 timm==1.0.31 huggingface_hub==2.4.0 tokenizers==0.23.3 safetensors==0.8.0 regex==2026.11.15 PyYAML==6.0.3"
-    " requests==2.34.2 tqdm==4.70.1 httpx2==2.16.2 httpcore2==2.16.2 httpx==0.28.1 httpcore==1.0.9 anyio==4.16.0 h11==0.16.0"
-    " certifi==2026.10.18 idna==3.20 charset-normalizer==3.5.2 urllib3==2.8.0 typer==0.29.1 click==8.5.1 rich==15.0.0"
-    " shellingham==1.5.4 sniffio==1.3.1 truststore==0.10.5"
-).split()
-
-
-def packages(pins):
-    """Makes the packages `pins` importable, installed once into a folder of the cache, without their dependencies."""
-    folder = cache_dir("python") / hashlib.sha256(" ".join(pins).encode()).hexdigest()[:16]
-    if not folder.exists():
-        progress(f"installing {', '.join(pins[:2])} and what they need")
-        with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-            target = pathlib.Path(made) / "packages"
-            command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", str(target)]
-            subprocess.run([*command, *pins], check=True, stdout=subprocess.DEVNULL)
-            os.replace(target, folder)
-    sys.path.append(str(folder))
-
-
 def read_member(archive, member):
     """The bytes of one file inside a `.tgz`, `.tar.gz`, `.whl` or `.zip` archive."""
     if archive.suffix in (".whl", ".zip"):

@@ -1,11 +1,10 @@
 """Exports transformer networks with both exporters into the cache, each with onnxruntime's outputs as golden: the
 sentence encoder all-MiniLM-L6-v2 with its trained weights at 128 tokens, and DeiT-tiny with random ones.
 
-usage: python models/transformers/export.py [--models NAME ...] [--exporters NAME ...]
+usage: $(models/zoo/packages.sh) models/transformers/export.py [--models NAME ...] [--exporters NAME ...]
 
 Nothing it writes is committed. Files: NAME.EXPORTER.onnx and NAME.EXPORTER.npz (`input:NAME`, `output:NAME`) in
-`$WASM_TORCH_CACHE/models`, by default `~/.cache/wasm-torch/models`. The packages transformers and timm are installed
-into a folder of the cache.
+`$WASM_TORCH_CACHE/models`, by default `~/.cache/wasm-torch/models`. It needs the packages transformers and timm.
 """
 
 import argparse
@@ -93,7 +92,6 @@ def main():
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--exporters", nargs="+", choices=common.EXPORTERS, default=list(common.EXPORTERS))
     options = parser.parse_args()
-    common.packages(common.TRANSFORMERS)
     torch.set_num_threads(1)
     for name in options.models:
         export(name, options.exporters, common.cache_dir("models"))

@@ -4,6 +4,7 @@
 //! Levels: `O0` runs nothing; `O1` folding, dead code, sharing; `O2` adds every algebraically exact fusion and the
 //! channels-last layout; `O3` has the passes of `O2`: what changes rounding on purpose happens in the lowering.
 
+mod attention;
 mod check;
 mod context;
 mod dead;

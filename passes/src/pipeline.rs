@@ -1,7 +1,7 @@
 //! The pass table: what runs, in which order, from which level on, and why there. A pass may stand in it several times.
 
 use crate::context::Context;
-use crate::{dead, fold, fuse, layout, share};
+use crate::{attention, dead, fold, fuse, layout, share};
 use ir::{Graph, OpError};
 
 /// How much is done. `O3` runs the passes of `O2`; what it adds changes rounding and is the lowering's.
@@ -100,6 +100,13 @@ pub const PIPELINE: &[Pass] = &[
         place: "beside the convolutions, before maps merge with each other",
         level: Level::O2,
         run: fuse::fuse_linear_activation,
+    },
+    Pass {
+        name: "fuse_attention_ops",
+        summary: "one product for the projections of attention; scales of queries and keys go behind their product",
+        place: "after the biases went into the projections, before anything else is merged with the scales",
+        level: Level::O2,
+        run: attention::fuse_attention_ops,
     },
     POINTWISE,
     Pass {

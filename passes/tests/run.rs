@@ -69,6 +69,7 @@ fn the_table_is_complete() {
             "share_common",
             "fuse_conv_bn_relu",
             "fuse_linear_activation",
+            "fuse_attention_ops",
             "fuse_pointwise",
             "nhwc_layout"
         ]

@@ -1,4 +1,5 @@
-// The race in Chromium on one thread: our modules beside onnxruntime-web, interleaved, outputs compared. See --help.
+// The race in Chromium or Node on one thread: our modules beside onnxruntime-web (and, for single operators, plain
+// JavaScript), interleaved, outputs compared. See --help.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
@@ -9,9 +10,11 @@ import { parseArgs } from 'node:util';
 import { launchChromium } from '../browser/chromium.mjs';
 import { serve } from '../browser/server.mjs';
 import { Contender } from './contender.mjs';
+import { htmlReport } from './html.mjs';
+import { inNode } from './node.mjs';
 import { preferBrowsers } from './priority.mjs';
 import { race } from './race.mjs';
-import { profileTable, raceTable } from './report.mjs';
+import { accountTable, operatorTable, profileTable, raceTable } from './report.mjs';
 import { roofModule } from './roof.mjs';
 
 const HELP = `usage: node tests/bench/bench.mjs --model NAME --golden X.npz [--onnx X.onnx] [--module X.wasm]
@@ -24,8 +27,11 @@ const HELP = `usage: node tests/bench/bench.mjs --model NAME --golden X.npz [--o
   --warmup N      calls before the first round (10)
   --variant NAME  which code of our module: baseline (default) or relaxed
   --profile       time every step of our module, slowest first
+  --batch         for operators of microseconds: each measurement is the mean of as many calls as take 2 ms
+  --node          in this Node instead of Chromium
   --rtol X        largest allowed error relative to the largest output (1e-4)
   --json FILE     write everything as JSON
+  --html FILE     write a page with charts
 
 The golden file has arrays input:NAME and output:NAME. Exits with 1 when outputs differ by more than --rtol.`;
 
@@ -45,7 +51,10 @@ const { values: options } = parseArgs({
     rtol: { type: 'string', default: '1e-4' },
     variant: { type: 'string', default: 'baseline' },
     profile: { type: 'boolean', default: false },
+    batch: { type: 'boolean', default: false },
+    node: { type: 'boolean', default: false },
     json: { type: 'string' },
+    html: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -63,20 +72,21 @@ async function main() {
   const counts = Object.fromEntries(['rounds', 'calls', 'warmup'].map((name) => [name, Number(options[name])]));
   const models = await chosenModels();
   const server = await serve({ '/web/': here('../../web/dist'), '/bench/': here('.'), '/onnxruntime/': here('node_modules/onnxruntime-web/dist') });
-  const browser = await launchChromium();
-  if (!preferBrowsers()) console.error('note: without root on Linux other processes weigh as much as the benchmark');
+  const browser = options.node ? undefined : await launchChromium();
+  const open = browser ? (name) => Contender.open(browser, server.origin, name) : inNode(server.origin);
+  if (browser && !preferBrowsers()) console.error('note: without root on Linux other processes weigh as much as the benchmark');
   try {
     server.put('/roof.wasm', roofModule());
-    const roof = await Contender.open(browser, server.origin, 'roof');
+    const roof = await open('roof');
     await roof.prepare('/roof.wasm');
     const reports = [];
     for (const model of models) {
       console.error(`${model.name} …`);
-      reports.push(await race({ browser, server, roof }, model, { ...counts, profile: options.profile, variant: options.variant }));
+      reports.push(await race({ open, server, roof }, model, { ...counts, profile: options.profile, variant: options.variant, batch: options.batch }));
     }
-    await publish(reports, counts, browser.version());
+    await publish(reports, counts, browser ? `Chromium ${browser.version()}` : `Node ${process.version}`);
   } finally {
-    await browser.close();
+    await browser?.close();
     await server.close();
   }
 }
@@ -91,19 +101,21 @@ async function chosenModels() {
   const rows = JSON.parse(await readFile(options.config, 'utf8'));
   return rows
     .filter(({ name }) => name.includes(options.only ?? ''))
-    .map(({ name, onnx, module, golden }) => ({ name, onnx: path(onnx), module: path(module), golden: path(golden) }));
+    .map(({ name, onnx, module, plain, golden }) => ({ name, onnx: path(onnx), module: path(module), plain: path(plain), golden: path(golden) }));
 }
 
-async function publish(models, counts, chromium) {
+async function publish(models, counts, engine) {
   const { version } = JSON.parse(await readFile(here('node_modules/onnxruntime-web/package.json'), 'utf8'));
-  const machine = { cpu: cpus()[0].model, cores: cpus().length, chromium, onnxruntime_web: version };
+  const machine = { cpu: cpus()[0].model, cores: cpus().length, engine, variant: options.variant, onnxruntime_web: version };
   const roofs = models.map(({ roof_gflops }) => roof_gflops.median);
-  console.log(`${machine.cpu}, Chromium ${chromium}, onnxruntime-web ${version}, one thread, ${counts.rounds} rounds of ${counts.calls} calls`);
+  console.log(`${machine.cpu}, ${engine}, onnxruntime-web ${version}, one thread, ${counts.rounds} rounds of ${counts.calls} calls`);
   console.log(`roof (f32 multiply and add in registers): ${roofs.map((roof) => roof.toFixed(1)).join(', ')} GFLOP/s`);
   console.log('ratio: onnxruntime-web’s time / ours, median of the rounds (smallest–largest). compile: from bytes to ready, onnxruntime-web with its own start\n');
-  console.log(raceTable(models));
-  for (const model of models) if (model.profile) console.log(`\n${profileTable(model)}`);
-  if (options.json) await writeFile(options.json, `${JSON.stringify({ machine, ...counts, models }, null, 2)}\n`);
+  console.log(options.batch ? operatorTable(models) : raceTable(models));
+  for (const model of models) if (model.profile) console.log(`\n${profileTable(model)}\n\n${accountTable(model)}`);
+  const report = { machine, ...counts, models };
+  if (options.json) await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.html) await writeFile(options.html, htmlReport(report));
   const wrong = models.filter(({ max_rel_err }) => !Object.values(max_rel_err).every((error) => error <= Number(options.rtol)));
   for (const { name, max_rel_err } of wrong) console.error(`${name}: outputs differ by more than ${options.rtol}: ${JSON.stringify(max_rel_err)}`);
   if (wrong.length > 0) process.exitCode = 1;

@@ -11,7 +11,11 @@ import { promisify } from 'node:util';
 
 import { variantsModule } from '../../web/test/double.mjs';
 import { readNpz } from '../browser/npz.mjs';
-import { profileTable, raceTable } from './report.mjs';
+import { account, classOf } from './account.mjs';
+import { compare } from './compare.mjs';
+import { htmlReport } from './html.mjs';
+import { files, ROWS } from './operators.mjs';
+import { accountTable, operatorTable, profileTable, raceTable } from './report.mjs';
 import { roofModule } from './roof.mjs';
 import { quantile, summarise } from './statistics.mjs';
 
@@ -43,6 +47,68 @@ test('tables', () => {
   const lines = profileTable({ name: 'm', roof_gflops: { median: 4 }, profile: { calls: 2, ms: 4, steps: [step, slow] } }).split('\n');
   assert.match(lines[2], /^3\.0000 .*75\.0% +75\.0% .*k2 +conv$/);
   assert.match(lines[3], /^1\.0000 +25\.0% +100\.0% +2\.0 +50\.0% +1\.00 .*k1 +conv$/);
+});
+
+test('an account by class adds up', () => {
+  const step = (kernel, ms, macs) => ({ kernel, ms, macs });
+  const rows = account({ steps: [step('contract_f32_m4n8', 2, 5e7), step('copy_run_4', 1, 0), step('lstm_f32', 1, 1e6), step('contract_f32_m5n8', 2, 5e7)] }, 100);
+  assert.deepEqual(rows.map((row) => [row.class, row.ms]), [['products, convolutions', 4], ['moves', 1], ['recurrence', 1]]);
+  assert.equal(rows[0].gflops, 50);
+  assert.equal(rows[0].lost_ms, 2);
+  assert.equal(classOf('winograd4_input_f32_c64'), 'filter transforms');
+  assert.match(accountTable({ name: 'm', account: rows }), /moves +1\.000 +16\.7% +- +- +1\.000/);
+});
+
+test('reports compare ratio against ratio', async (t) => {
+  const report = (ratios) => ({ models: Object.entries(ratios).map(([name, median]) => ({ name, ratio: { median } })) });
+  const { lines, missing } = compare(report({ a: 2, b: 1, gone: 3 }), report({ a: 1.5, b: 1.2 }));
+  assert.deepEqual(lines.map(({ change }) => Math.round(100 * change)), [-25, 20]);
+  assert.deepEqual(missing, ['gone']);
+  const folder = await mkdtemp(join(tmpdir(), 'wasm-torch-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const [old, fresh] = ['old.json', 'new.json'].map((file) => join(folder, file));
+  await writeFile(old, JSON.stringify(report({ a: 2 })));
+  await writeFile(fresh, JSON.stringify(report({ a: 1.9 })));
+  const run = (...args) => promisify(execFile)(process.execPath, [here('compare.mjs'), old, fresh, ...args]);
+  await run();
+  await assert.rejects(run('--threshold', '0.02'), ({ code }) => code === 1);
+});
+
+test('the page holds its charts and loads nothing', () => {
+  const one = { median_ms: 1, p90_ms: 2, first_call_ms: 3, roof_share: 0.5 };
+  const ratio = { median: 2, min: 1.9, max: 2.1 };
+  const model = { name: 'a <b>', ours: one, onnxruntime: one, plain: one, ratio, plain_ratio: ratio, max_rel_err: {}, account: [{ class: 'moves', ms: 1, share: 1, lost_ms: 1 }] };
+  const machine = { cpu: 'c', engine: 'e', variant: 'v', onnxruntime_web: '1' };
+  const page = htmlReport({ machine, rounds: 1, calls: 1, models: [model] });
+  assert.equal(page.match(/<svg/g).length, 4);
+  assert.ok(page.includes('a &lt;b&gt;') && !/<script|src=|href=|undefined|NaN/.test(page));
+});
+
+test('single operators: plain JavaScript, and onnxruntime-web where it can', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'wasm-torch-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const small = ['gelu 1K', 'softmax 1K', 'layer norm 128×768', 'DFT 256'].map((name) => ROWS.find((row) => row.name === name));
+  const config = [];
+  for (const [i, row] of small.entries()) {
+    const path = (suffix) => join(folder, `${i}.${suffix}`);
+    for (const [suffix, bytes] of Object.entries(files(row))) await writeFile(path(suffix), bytes);
+    config.push({ name: row.name, onnx: path('onnx'), plain: path('json'), golden: path('npz') });
+  }
+  await writeFile(join(folder, 'config.json'), JSON.stringify(config));
+  const json = join(folder, 'out.json');
+  await bench('--config', join(folder, 'config.json'), '--batch', '--rounds', '1', '--calls', '2', '--warmup', '1', '--json', json);
+  const { models } = JSON.parse(await readFile(json, 'utf8'));
+  for (const { name, onnxruntime, plain, max_rel_err } of models) {
+    assert.ok(plain.median_ms > 0 && onnxruntime.median_ms > 0, name);
+    assert.ok(max_rel_err.plain_golden === 0 && max_rel_err.onnxruntime_golden < 1e-5, name);
+  }
+  assert.match(operatorTable(models), /gelu 1K +- +[0-9.]+ +[0-9.]+/);
+});
+
+test('the race in Node', async () => {
+  const digits = (file) => here(`../../models/digits/${file}`);
+  const { stdout } = await bench('--node', '--model', 'digits', '--onnx', digits('digits.legacy.onnx'), '--golden', digits('golden.npz'), '--rounds', '1', '--calls', '1');
+  assert.match(stdout, /Node v[\s\S]*digits +onnxruntime/);
 });
 
 test('the matrix product runs in onnxruntime-web and equals its golden file', async (t) => {

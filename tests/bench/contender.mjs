@@ -26,8 +26,8 @@ export class Contender {
     }, [url, feeds, variant]);
   }
 
-  round(calls) {
-    return this.module.evaluate((module, calls) => module.round(calls), calls);
+  round(calls, repeat = 1) {
+    return this.module.evaluate((module, [calls, repeat]) => module.round(calls, repeat), [calls, repeat]);
   }
 
   profile(calls) {

@@ -29,6 +29,25 @@ export function raceTable(models) {
   return table(rows, 2);
 }
 
+/** Single operators: one line each, in microseconds. */
+export function operatorTable(models) {
+  const time = (one) => (one ? (1e3 * one.median_ms).toFixed(1) : '-');
+  const times = (ratio) => (ratio ? fixed(2)(ratio.median) : '-');
+  const rows = [['operator', 'ours µs', 'onnxruntime µs', 'JavaScript µs', 'GFLOP/s', 'of roof', 'max rel err', '× onnxruntime', '× JavaScript']];
+  for (const { name, ours, onnxruntime, plain, max_rel_err, ratio, plain_ratio } of models) {
+    const speed = ours?.gflops > 0 ? [fixed(1)(ours.gflops), percent(ours.roof_share)] : ['', ''];
+    rows.push([name, time(ours), time(onnxruntime), time(plain), ...speed, scientific(max_rel_err.ours_golden), times(ratio), times(plain_ratio)]);
+  }
+  return table(rows, 1);
+}
+
+/** A profile by classes of steps. */
+export function accountTable({ name, account }) {
+  const rows = [['class', 'ms', 'share', 'GFLOP/s', 'of roof', 'ms beyond the roof']];
+  for (const one of account) rows.push([one.class, fixed(3)(one.ms), percent(one.share), fixed(1)(one.gflops), percent(one.roof_share), fixed(3)(one.lost_ms)]);
+  return `${name} by class\n${table(rows, 1)}`;
+}
+
 /** Where the time goes: every step, slowest first, then the sums by kernel. */
 export function profileTable({ name, profile, roof_gflops }) {
   const roof = roof_gflops.median;

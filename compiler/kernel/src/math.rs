@@ -18,8 +18,12 @@ const LN2_LOW: f32 = -2.121_944_4e-4;
 /// 1.5·2²³: adding it leaves the nearest integer in the low bits of the sum.
 const ROUND_MAGIC: f32 = 12_582_912.0;
 
-/// eˣ, at most 1 ulp; overflow gives ∞, underflow goes through the denormals to 0.
+/// eˣ, at most 1 ulp; overflow gives ∞, underflow goes through the denormals to 0. After [`K::use_fast_math`] a shorter one
+/// with an error of at most 2⁻²¹·max(1, |x|) of the result, 0 below 2⁻¹²⁶·⁵ and ∞ from 2¹²⁷·⁵ on.
 pub fn exp(k: &mut K, x: impl Into<E<F32x4>>) -> E<F32x4> {
+    if k.fast_math() {
+        return exp2_of_product(k, x, LOG2_E, [-127.0, 128.0]);
+    }
     let Reduced { n_bits, r } = reduce_exp(k, x, -104.0, 89.0);
     let q = exp_tail(k, r);
     let one = k.constant(1.0);
@@ -124,7 +128,7 @@ pub fn log1p(k: &mut K, x: impl Into<E<F32x4>>) -> E<F32x4> {
 pub fn sigmoid(k: &mut K, x: impl Into<E<F32x4>>) -> E<F32x4> {
     let one = k.constant(1.0);
     if k.fast_math() {
-        let e = exp2_of_product(k, x, -LOG2_E);
+        let e = exp2_of_product(k, x, -LOG2_E, [-126.0, 126.0]);
         return one / (e + one);
     }
     // The argument is bounded so that e⁻ˣ is a normal number: one scaling is enough.
@@ -136,11 +140,12 @@ pub fn sigmoid(k: &mut K, x: impl Into<E<F32x4>>) -> E<F32x4> {
     andnot::<F32x4, I32x4>(one / (e + one), is_tiny)
 }
 
-/// 2^(x·factor) for products within ±126 (others as at the bound), relative error 8e-8 plus the product's rounding.
-fn exp2_of_product(k: &mut K, x: impl Into<E<F32x4>>, factor: f32) -> E<F32x4> {
+/// 2^(x·factor) for products within the bounds (others as at the bound), relative error 8e-8 plus the product's rounding.
+/// From −126.5 on down it is 0, from 127.5 on ∞.
+fn exp2_of_product(k: &mut K, x: impl Into<E<F32x4>>, factor: f32, [low, high]: [f32; 2]) -> E<F32x4> {
     const P: [f32; 6] = [1.327_647_1e-3, 9.675_541e-3, 5.550_713e-2, 2.402_212e-1, 6.931_469_4e-1, 1.000_000_1];
     let (factor, magic) = (k.constant(factor), k.constant(ROUND_MAGIC));
-    let (low, high) = (k.constant(-126.0), k.constant(126.0));
+    let (low, high) = (k.constant(low), k.constant(high));
     let t = k.let_("t", min_nan(max_nan(x.into() * factor, low), high));
     let shifted = k.let_("exp_n", t + magic);
     let r = k.let_("exp_r", t - (shifted - magic));

@@ -196,6 +196,25 @@ fn short_sigmoid() {
 }
 
 #[test]
+fn short_exponential() {
+    fn short(k: &mut K, x: V<F32x4>) -> E<F32x4> {
+        k.use_fast_math();
+        exp(k, x)
+    }
+    let error = |x: f32, value: f32, exact: f64| {
+        if exact.is_nan() {
+            return if value.is_nan() { 0.0 } else { f64::INFINITY };
+        }
+        if exact >= 2f64.powf(127.49) && value == f32::INFINITY {
+            return 0.0;
+        }
+        let allowed = 2f64.powi(-21) * f64::from(x.abs()).clamp(1.0, 200.0) * exact + f64::from(f32::MIN_POSITIVE);
+        (f64::from(value) - exact).abs() / allowed
+    };
+    check("short exp", short, f64::exp, 1.0, error);
+}
+
+#[test]
 fn tanh_and_erf() {
     check("tanh", tanh, f64::tanh, 5.0, in_ulps);
     check("erf", erf, libm::erf, 8.0, in_ulps);

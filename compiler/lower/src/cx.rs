@@ -2,6 +2,7 @@
 
 use crate::extent::Extent;
 use crate::plan::{Arg, Buffer, BufferId, KernelId, SizeId, Step, Weight, WeightId};
+use crate::schedule::Choice;
 use crate::view::{Source, View};
 use indexmap::IndexMap;
 use ir::{DType, Dim, Symbols, Tensor};
@@ -22,6 +23,8 @@ pub struct Options {
     pub macs_per_task: u64,
     /// Register tile of every contraction (rows, vectors of four columns) instead of the predicted best: for sweeps.
     pub tile: Option<(usize, usize)>,
+    /// Measured register tiles by size of product.
+    pub schedule: Vec<Choice>,
     /// Use shorter approximations of elementary functions.
     pub fast_math: bool,
     /// Compute 3x3 convolutions by minimal filtering where it pays: faster, with other rounding.
@@ -37,11 +40,29 @@ impl Default for Options {
             relaxed_dot: false,
             macs_per_task: 1 << 20,
             tile: None,
+            schedule: vec![],
             fast_math: false,
             winograd: false,
             winograd_budget: None,
         }
     }
+}
+
+impl Options {
+    /// The register tile that is asked for, if one is, of a product of so many rows, columns and elements per sum.
+    pub fn tile_of(&self, size: (usize, usize, usize)) -> Option<(usize, usize)> {
+        let measured = self.schedule.iter().find(|c| (c.rows, c.columns, c.depth) == size);
+        self.tile.or(measured.map(|c| c.tile))
+    }
+}
+
+/// A step that computes a product: its size, per batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Product {
+    pub step: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub depth: usize,
 }
 
 /// One node as its writer sees it.
@@ -74,6 +95,7 @@ pub struct Cx {
     pub kernels: Vec<Kernel>,
     by_code: IndexMap<kernel::CodeKey, KernelId>,
     pub steps: Vec<Step>,
+    pub products: Vec<Product>,
     pub buffers: Vec<Buffer>,
     pub weights: Vec<Weight>,
     by_content: IndexMap<(usize, u64), Vec<WeightId>>,

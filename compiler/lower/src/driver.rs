@@ -1,6 +1,7 @@
 //! The lowering of a whole graph: one writer per algorithm, in the graph's order.
 
-use crate::cx::{Cx, NodeCx, Options};
+use crate::alias::Aliases;
+use crate::cx::{Cx, NodeCx, Options, Product};
 use crate::free;
 use crate::layout::{self, Halos};
 use crate::plan::{Plan, Port};
@@ -14,6 +15,11 @@ const LIMIT: u64 = 1 << 31;
 
 /// Lowers a verified graph whose symbols all have bounds. Reports every node that cannot be lowered.
 pub fn lower(graph: &Graph, options: &Options) -> Result<Plan, Vec<LowerError>> {
+    lower_with_products(graph, options).map(|(plan, _)| plan)
+}
+
+/// [`lower`], and which steps are matrix products or convolutions.
+pub fn lower_with_products(graph: &Graph, options: &Options) -> Result<(Plan, Vec<Product>), Vec<LowerError>> {
     free::check(graph)?;
     let mut cx = Cx::new(without_rounding(graph, options));
     cx.symbols.clone_from(&graph.symbols);
@@ -34,7 +40,8 @@ pub fn lower(graph: &Graph, options: &Options) -> Result<Plan, Vec<LowerError>> 
     }
     let mut state = State::new(graph, cx, &inputs);
     state.nodes()?;
-    state.finish(&ports).map_err(|e| vec![e])
+    let products = std::mem::take(&mut state.cx.products);
+    state.finish(&ports).map(|plan| (plan, products)).map_err(|e| vec![e])
 }
 
 /// Lowers a graph within a node: its inputs lie at `inputs`, of which it may overwrite those that it owns; where its outputs
@@ -103,6 +110,7 @@ struct State<'g> {
     views: HashMap<ValueId, View>,
     last_use: HashMap<ValueId, usize>,
     halos: Halos,
+    aliases: Aliases,
     winograd: HashSet<NodeId>,
     order: Vec<NodeId>,
     /// Where outputs of a graph within a node are wanted.
@@ -114,12 +122,14 @@ impl<'g> State<'g> {
         let order = graph.order();
         let algorithms: HashMap<NodeId, Algorithm> = order.iter().map(|id| (*id, algorithm(graph, graph.node(*id)))).collect();
         let winograd = write::contract::winograd_nodes(graph, &order, &algorithms, &cx.options);
+        let halos = layout::halos(graph, &order, &algorithms, &winograd);
         State {
             graph,
             cx,
             views: graph.inputs.iter().copied().zip(inputs.iter().cloned()).collect(),
             last_use: last_uses(graph, &order),
-            halos: layout::halos(graph, &order, &algorithms, &winograd),
+            aliases: Aliases::new(graph, &order, &algorithms, &halos, &winograd),
+            halos,
             winograd,
             order,
             targets: HashMap::new(),
@@ -224,11 +234,17 @@ impl<'g> State<'g> {
                 return Ok(());
             }
             let mut view = View::dense(input.source, input.dtype, &nx.output.shape);
-            if !input.is_dense() {
+            if let Some(strided) = (!input.is_dense()).then(|| self.aliases.reshaped(&input, &nx.output.shape, output)).flatten() {
+                view = strided;
+            } else if !input.is_dense() {
                 view = self.cx.temporary(&nx.name, input.dtype, &nx.output.shape);
                 let same = View { shape: input.shape.clone(), ..View::dense(view.source, view.dtype, &input.shape) };
                 write::shuffle::copy(&mut self.cx, &input, &same, nx.origin)?;
             }
+            self.views.insert(output, view);
+            return Ok(());
+        }
+        if let Some(view) = self.aliases.selected(algorithm, &nx, output) {
             self.views.insert(output, view);
             return Ok(());
         }
@@ -262,9 +278,11 @@ impl<'g> State<'g> {
         // An output with a margin needs a buffer of its own.
         let own = self.halos.contains_key(&output) || self.targets.contains_key(&output);
         let in_place = layout::in_place(algorithm, &nx, node, dies).filter(|_| !own);
-        nx.output = match in_place {
-            Some(i) => View { dtype: nx.output.dtype, ..nx.inputs[i].clone() },
-            None => self.output_view(output, nx.origin)?,
+        let stored = self.aliases.stored(&mut self.cx, &graph.value(output).name, nx.output.dtype, &nx.output.shape, output);
+        nx.output = match (stored, in_place) {
+            (Some(view), _) => view,
+            (None, Some(i)) => View { dtype: nx.output.dtype, ..nx.inputs[i].clone() },
+            (None, None) => self.output_view(output, nx.origin)?,
         };
         nx.outputs.push(nx.output.clone());
         for value in &node.outputs[1..] {

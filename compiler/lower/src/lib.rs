@@ -1,6 +1,7 @@
 //! Lowers a graph to a plan: chooses layouts and schedules, writes kernels, packs weights, places buffers. It reads no
 //! model files and writes no wasm; how a kernel becomes bytes is `kernel`'s business, how a plan becomes a file `link`'s.
 
+mod alias;
 mod control;
 pub mod cx;
 mod driver;
@@ -16,8 +17,8 @@ pub mod schedule;
 pub mod view;
 mod write;
 
-pub use cx::Options;
-pub use driver::lower;
+pub use cx::{Options, Product};
+pub use driver::{lower, lower_with_products};
 pub use plan::Plan;
 
 /// Why a graph cannot be lowered. Each names the layer.

@@ -35,6 +35,16 @@ pub const TILES: &[(usize, usize)] =
 const RELAXED_TILES: &[(usize, usize)] =
     &[(12, 1), (8, 1), (6, 1), (6, 2), (5, 2), (4, 2), (3, 2), (2, 2), (3, 3), (2, 3), (2, 4), (1, 4), (1, 2), (1, 1)];
 
+/// A register tile that was measured to be the best for products of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    pub rows: usize,
+    pub columns: usize,
+    pub depth: usize,
+    /// Rows, vectors of four columns.
+    pub tile: (usize, usize),
+}
+
 /// How the rows of a contraction are cut: `count` tiles of `rows` each, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Run {

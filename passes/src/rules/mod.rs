@@ -5,6 +5,7 @@
 //! operand; the same name matches the same value. A literal matches itself and a constant filled with it. Functions that
 //! commute match in both orders. Attributes that a pattern does not name must have their defaults.
 
+mod attention;
 mod guards;
 mod matcher;
 mod scale;
@@ -57,7 +58,7 @@ macro_rules! rule {
 pub(crate) use rule;
 
 /// Every rule; within a pass they are tried in this order.
-pub const RULES: &[&[Rule]] = &[simplify::RULES, scale::RULES];
+pub const RULES: &[&[Rule]] = &[simplify::RULES, scale::RULES, attention::RULES];
 
 /// Rewrites that are code, but count and explain themselves like rules.
 const CODED: &[&str] = &[
@@ -73,6 +74,7 @@ const CODED: &[&str] = &[
     "hoist_map",
     "channels_last",
     "flatten_matmul",
+    "merge_projections",
 ];
 
 /// Everything that can be explained.

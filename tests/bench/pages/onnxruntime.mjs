@@ -5,7 +5,7 @@ import * as ort from '/onnxruntime/ort.wasm.bundle.min.mjs';
 const TYPES = { f32: 'float32', f64: 'float64', i8: 'int8', u8: 'uint8', i16: 'int16', u16: 'uint16', i32: 'int32', u32: 'uint32', i64: 'int64', u64: 'uint64', bool: 'bool', f16: 'float16' };
 
 ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmPaths = '/onnxruntime/';
+if (globalThis.document !== undefined) ort.env.wasm.wasmPaths = '/onnxruntime/';
 
 let session;
 let inputs;
@@ -23,13 +23,13 @@ export async function prepare(url, feeds) {
   return { compile_ms: compiled - start, first_call_ms: performance.now() - ready };
 }
 
-/** Milliseconds of each of `calls` calls. */
-export async function round(calls) {
+/** Milliseconds per call, `calls` times the mean of `repeat`. */
+export async function round(calls, repeat = 1) {
   const times = [];
   for (let i = 0; i < calls; i++) {
     const start = performance.now();
-    outputs = await session.run(inputs);
-    times.push(performance.now() - start);
+    for (let j = 0; j < repeat; j++) outputs = await session.run(inputs);
+    times.push((performance.now() - start) / repeat);
   }
   return times;
 }

@@ -19,13 +19,13 @@ export async function prepare(url, feeds, variant) {
   return { compile_ms: compiled - start, first_call_ms: performance.now() - ready };
 }
 
-/** Milliseconds of each of `calls` calls. */
-export async function round(calls, options) {
+/** Milliseconds per call, `calls` times the mean of `repeat`. */
+export async function round(calls, repeat = 1, options = undefined) {
   const times = [];
   for (let i = 0; i < calls; i++) {
     const start = performance.now();
-    outputs = await model.forward(inputs, options);
-    times.push(performance.now() - start);
+    for (let j = 0; j < repeat; j++) outputs = await model.forward(inputs, options);
+    times.push((performance.now() - start) / repeat);
   }
   return times;
 }
@@ -35,8 +35,8 @@ export const results = () => Object.fromEntries(Object.entries(outputs).map(([na
 
 /** Timings per step over `calls` calls. */
 export async function profile(calls) {
-  await round(3, { profile: true });
+  await round(3, 1, { profile: true });
   model.resetProfile();
-  await round(calls, { profile: true });
+  await round(calls, 1, { profile: true });
   return model.profile();
 }

@@ -6,7 +6,7 @@
 //! accumulators are added in order, then lanes 0 + 2 and 1 + 3, then these; in `outer`, elements are added in their order.
 
 use crate::LowerError;
-use crate::cx::{Cx, NodeCx};
+use crate::cx::{Cx, NodeCx, Options, new_kernel};
 use crate::extent::{Extent, Size};
 use crate::lanes::{Lanes, Pattern, Slot, load, store, zero};
 use crate::pointwise::{self, Hoisted, hoist};
@@ -49,7 +49,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Reduce) -> Result<(), LowerError> 
         loop_nest.dims.push(1.into());
         loop_nest.walks.iter_mut().for_each(|w| w.strides.push(0));
     }
-    let (kernel, params, tasks) = kernel(&loop_nest, boundary, &work);
+    let (kernel, params, tasks) = kernel(&loop_nest, boundary, &work, &cx.options);
     let args = params.args(cx);
     cx.step(kernel, args, tasks, 0, nx.origin, &[&nx.output], &[]);
     Ok(())
@@ -169,7 +169,7 @@ fn neutral(k: &mut K, combine: Combine, dtype: DType) -> Lanes {
 }
 
 /// The kernel, its parameters and its number of tasks.
-fn kernel(nest: &Nest, boundary: usize, work: &Work) -> (kernel::Kernel, Params, u32) {
+fn kernel(nest: &Nest, boundary: usize, work: &Work, options: &Options) -> (kernel::Kernel, Params, u32) {
     let bytes = work.types[0].bytes() as i64;
     let (parallel, reduced) = nest.dims.split_at(boundary);
     let x = &nest.walks[0].strides;
@@ -178,7 +178,7 @@ fn kernel(nest: &Nest, boundary: usize, work: &Work) -> (kernel::Kernel, Params,
     let outer = boundary > 0 && !side_by_side(&x[boundary..]) && (side_by_side(&x[..boundary]) || group <= 1);
     let multiple = if outer { 4 * work.unroll } else { 1 };
     let tasks = Tasks::new(parallel, TASK_ELEMENTS / group.max(1), multiple);
-    let mut k = K::new(name(nest, boundary, work, outer));
+    let mut k = new_kernel(name(nest, boundary, work, outer), options);
     let last = nest.walks.len() - 1;
     let names = |i: usize| {
         if i == 0 {

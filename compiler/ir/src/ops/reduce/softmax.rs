@@ -1,6 +1,7 @@
 //! `softmax(x)`: exp(x − max) / Σ exp(x − max) along one axis, or its logarithm.
 
 use crate::algorithm::{Access, Affine, Algorithm, Combine, Epilogue, Reduce as ReduceNest, Stage};
+use crate::dtype::DType;
 use crate::graph::TensorType;
 use crate::ops::{Arity, OpDef, OpError};
 use crate::pointwise::{Fn, Operand, Pointwise};
@@ -67,7 +68,13 @@ impl OpDef for Softmax {
         } else {
             finish = exp.clone();
             let last = Operand::Step(finish.steps.len() - 1);
-            finish.push(Fn::Div, vec![last, Operand::Arg(2)]);
+            if inputs[0].dtype == DType::F32 {
+                // One division per group; the quotients differ by their last bit.
+                let scale = finish.push(Fn::Reciprocal, vec![Operand::Arg(2)]);
+                finish.push(Fn::Mul, vec![last, scale]);
+            } else {
+                finish.push(Fn::Div, vec![last, Operand::Arg(2)]);
+            }
         }
         Algorithm::Reduce(ReduceNest {
             axes: output.shape.clone(),

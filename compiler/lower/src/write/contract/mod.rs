@@ -13,7 +13,7 @@ pub mod winograd;
 
 use super::pack;
 use crate::LowerError;
-use crate::cx::{Cx, NodeCx, Options, new_kernel, pointer};
+use crate::cx::{Cx, NodeCx, Options, Product, new_kernel, pointer};
 use crate::extent::{Size, SizeParams};
 use crate::plan::Arg;
 use crate::schedule::{self, Schedule};
@@ -121,7 +121,9 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
     };
     // Rows of free number are tiled along the innermost axis: the position of the last one is not known.
     let outer_rows = if nest.has_free_rows() { 1 } else { nest.outer_rows() };
-    let schedule = schedule::choose(outer_rows, nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed, cx.options.tile);
+    let size = (nest.rows(), nest.columns(), nest.depth());
+    let tile = cx.options.tile_of(size);
+    let schedule = schedule::choose(outer_rows, nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed, tile);
     let width = 4 * schedule.vectors;
     // The last panel of a free number of columns is a whole one.
     let columns = if nest.free_columns().is_some() { nest.columns().next_multiple_of(width) } else { nest.columns() };
@@ -136,6 +138,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
         None if nest.depth() == 0 => View::dense(Source::Weight(cx.weight(&nx.name, vec![], nx.origin)), DType::F32, &[0]),
         None => pack::at_run_time(cx, nx, b_view, &b, &nest, &panels)?,
     };
+    cx.products.push(Product { step: cx.steps.len(), rows: size.0, columns: size.1, depth: size.2 });
     product(cx, nx, &nest, &schedule, &panels, &packed, &operands);
     Ok(())
 }

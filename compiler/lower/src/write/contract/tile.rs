@@ -177,6 +177,11 @@ impl Tile<'_> {
         let writer = self.writer;
         let out = rows(k, 1);
         let extras: Vec<Rows> = (0..writer.operands.extras.len()).map(|i| rows(k, 2 + i)).collect();
+        if let Rows::Uniform { base, stride } = out
+            && self.finishes_later(&extras)
+        {
+            return self.finish_later(k, sums, (base, stride), &extras);
+        }
         for v in 0..self.vectors {
             let lanes = if v + 1 == self.vectors { self.last_lanes } else { 4 };
             let load_extra = |k: &mut K, i: usize, r: usize| {
@@ -197,6 +202,58 @@ impl Tile<'_> {
                 lanes::store(k, writer.operands.output.dtype, pointer, offset + v as u32 * step, pattern, lanes, value);
             }
         }
+    }
+}
+
+impl Tile<'_> {
+    /// An epilogue with an elementary function needs the registers that the sums occupy.
+    fn finishes_later(&self, extras: &[Rows]) -> bool {
+        let operands = &self.writer.operands;
+        let is_heavy = operands.body.steps.iter().any(|s| !pointwise::is_cheap(s.f));
+        let is_plain = operands.output.dtype == DType::F32 && self.writer.pattern(1).0 == Pattern::Contiguous;
+        is_heavy && is_plain && self.rows * self.vectors > 1 && extras.iter().all(|e| matches!(e, Rows::Uniform { .. }))
+    }
+
+    /// Stores the sums as they are, then runs the epilogue over them row by row.
+    fn finish_later(&self, k: &mut K, sums: &Sums, (base, stride): (V<I32>, i64), extras: &[Rows]) {
+        let writer = self.writer;
+        let operands = &writer.operands;
+        let lanes_of = |v: usize| if v + 1 == self.vectors { self.last_lanes } else { 4 };
+        for (r, row) in sums.iter().enumerate() {
+            for (v, sum) in row.iter().enumerate() {
+                let at = (r as i64 * stride) as u32 + 16 * v as u32;
+                lanes::store(k, DType::F32, base, at, Pattern::Contiguous, lanes_of(v), Lanes::F32(sum.get()));
+            }
+        }
+        let load_extra = |k: &mut K, i: usize, v: usize, pointer: V<I32>| {
+            let (pattern, step) = writer.pattern(2 + i);
+            lanes::load(k, operands.extras[i].dtype, pointer, v as u32 * step, pattern, lanes_of(v))
+        };
+        // [vector][operand]: what all rows share.
+        let shared: Vec<Vec<Option<Lanes>>> = (0..self.vectors)
+            .map(|v| {
+                let held = extras.iter().enumerate().map(|(i, rows)| rows.same_for_all().then(|| load_extra(k, i, v, rows.at(0).0)));
+                held.collect::<Vec<_>>().into_iter().map(|l| l.map(|l| hold(k, l))).collect()
+            })
+            .collect();
+        k.for_("finished", 0, self.rows, 1, |k, row| {
+            let at = k.let_("at", base + row * stride as i32);
+            let pointers: Vec<V<I32>> = extras
+                .iter()
+                .map(|rows| match rows {
+                    Rows::Uniform { base, stride } if *stride != 0 => k.let_("extra_at", *base + row * *stride as i32),
+                    rows => rows.at(0).0,
+                })
+                .collect();
+            for (v, shared) in shared.iter().enumerate() {
+                let mut args = vec![lanes::load(k, DType::F32, at, 16 * v as u32, Pattern::Contiguous, lanes_of(v))];
+                for (i, shared) in shared.iter().enumerate() {
+                    args.push(shared.clone().unwrap_or_else(|| load_extra(k, i, v, pointers[i])));
+                }
+                let value = pointwise::emit(k, &operands.body, &operands.types, &args);
+                lanes::store(k, DType::F32, at, 16 * v as u32, Pattern::Contiguous, lanes_of(v), value);
+            }
+        });
     }
 }
 

@@ -1,0 +1,1 @@
+import{serveModels as i}from"./index.js";i();
