@@ -39,7 +39,8 @@ web: web/node_modules
 # Real modules in Node and in Chromium, bit for bit what wasmtime computes.
 browser: web tests/browser/node_modules browsers
 	$(CARGO) run --package wasm-torch-tests --bin cases -- $(OUT)
-	WASM_TORCH_CASES=$(abspath $(OUT))/cases.json $(NPM) test --prefix tests/browser
+	$(CARGO) build --package wasm-torch
+	WASM_TORCH=$(abspath target/debug/wasm-torch) WASM_TORCH_CASES=$(abspath $(OUT))/cases.json $(NPM) test --prefix tests/browser
 
 # The Python package, in an environment of its own in the cache; PyTorch from that of the models.
 python:

@@ -1,6 +1,6 @@
 // Builds dist/: types by tsc, ES modules by esbuild and terser; and the copy of the loader that `wasm-torch serve` has inside.
 //
-// index.js is the whole loader, so that a page and its workers load it once; the other files only start it.
+// index.js is the whole loader, so that a page and its workers load it once; thread.js is what each thread of a model runs.
 
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
@@ -10,13 +10,16 @@ import { minify } from 'terser';
 
 const here = (path) => new URL(path, import.meta.url).pathname;
 
+/** Names that only files of `index.js` use, of what its classes and records have: they become shorter. */
+const INTERNAL = /^(addArena|alive|busy|cancellable|conversion|fromCache|joined|memoryStats|onBytes|owned|pieces|poolBytes|position|quantiles|removeArena|selectArena|settle|stopFlag|summary|tail|tell|users|written)$/;
+
 const tsc = (...options) => execFileSync(process.execPath, [here('node_modules/typescript/bin/tsc'), '-p', here('tsconfig.json'), ...options], { stdio: 'inherit' });
 // What does not type-check leaves the last good build alone.
 tsc('--noEmit', '--emitDeclarationOnly', 'false', '--declaration', 'false', '--declarationMap', 'false');
 await rm(here('dist'), { recursive: true, force: true });
 tsc();
 
-for (const name of ['index', 'worker', 'thread', 'node', 'thread-node']) {
+for (const name of ['index', 'thread', 'node', 'thread-node']) {
   const { outputFiles } = await build({
     entryPoints: [here(`src/${name}.ts`)],
     outfile: here(`dist/${name}.js`),
@@ -36,6 +39,7 @@ for (const name of ['index', 'worker', 'thread', 'node', 'thread-node']) {
     module: true,
     ecma: 2020,
     compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, pure_getters: true, keep_fargs: false },
+    ...(name === 'index' && { mangle: { properties: { regex: INTERNAL } } }),
     sourceMap: { content: map, filename: `${name}.js`, url: `${name}.js.map` },
   });
   await writeFile(here(`dist/${name}.js`), small.code);
@@ -43,7 +47,7 @@ for (const name of ['index', 'worker', 'thread', 'node', 'thread-node']) {
 }
 
 await mkdir(here('serve/loader'), { recursive: true });
-for (const name of ['index', 'worker', 'thread']) {
+for (const name of ['index', 'thread']) {
   const code = await readFile(here(`dist/${name}.js`), 'utf8');
   await writeFile(here(`serve/loader/${name}.js`), code.replace(/\n\/\/# sourceMappingURL=.*/, ''));
 }

@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 
 import { npy, onnxModel, values, zip } from './onnx.mjs';
 
+export { values };
+
 /** `y = x · weight` with x [n,n] and the weight held in the model, as a Linear layer has it. */
 export const matmulOnnx = (n, weight) => onnxModel({
   name: `matmul_${n}`,

@@ -18,6 +18,8 @@ export async function evaluate({ WASMTorch, Tensor }, module, arrays, options = 
   const runtime = await WASMTorch.init({ threads: options.threads ?? 2 });
   const first = await runtime.loadModel(module, options);
   const model = options.share ? await first.share() : first;
+  // All threads take part from the first call on.
+  if (first.variant.includes('threads')) await first.warmup(1);
   const find = (...keys) => arrays.find(({ key }) => keys.includes(key));
   const inputs = model.inputs.map((info, i) => {
     const array = find(`input:${info.name}`, ...(i === 0 ? ['images'] : []));

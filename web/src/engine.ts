@@ -5,8 +5,7 @@ import type { TypedArray } from './dtype.js';
 import { messageOf, WasmTorchError } from './errors.js';
 import type { Features } from './features.js';
 import { Cancelled, Instance, type MemoryStats } from './instance.js';
-import { whyNoIntegrity } from './integrity.js';
-import { load, type LoadOptions } from './load.js';
+import { load, type LoadedModule, type LoadOptions } from './load.js';
 import type { Manifest } from './manifest.js';
 import type { Platform } from './port.js';
 import { shapeAt } from './sizes.js';
@@ -38,6 +37,8 @@ export interface ModelInfo {
 export interface CallOptions {
   /** Time every step. */
   readonly profile: boolean;
+  /** Begin when all threads are there. */
+  readonly ready?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Give the inputs' buffers away instead of copying them. */
   readonly transfer?: boolean | undefined;
@@ -51,6 +52,7 @@ export interface CallResult {
   /** Milliseconds of each step, if they were asked for. */
   readonly steps: Float64Array | undefined;
   readonly memory: MemoryStats;
+  readonly state: Pick<ModelInfo, 'threads' | 'why'>;
 }
 
 /** Where a model runs. */
@@ -68,9 +70,10 @@ export interface Backend {
 /** What the arenas of one instance have in common. */
 interface Shared {
   readonly instance: Instance;
-  readonly info: ModelInfo;
-  readonly threads: ThreadPool | undefined;
-  readonly mayBlock: boolean;
+  info: ModelInfo;
+  readonly pool: ThreadPool | undefined;
+  /** Resolves when the threads are there, or are not. */
+  joined: Promise<void> | undefined;
   /** Resolves when the calls so far are over. */
   tail: Promise<unknown>;
   busy: number;
@@ -88,38 +91,27 @@ export class Engine implements Backend {
     this.memory = shared.instance.memoryStats();
   }
 
-  static async load(source: WebAssembly.Module | Opened, platform: Platform, settings: Settings, options: LoadOptions): Promise<Engine> {
-    let threads: ThreadPool | undefined;
-    const why: Record<string, string> = {};
-    const onVariant = (variant: VariantName) => {
-      if (!variant.includes('threads') || settings.threads < 2) return;
-      try {
-        threads = ThreadPool.launch(platform, settings.threads - 1);
-      } catch (error) {
-        why.threads = `a thread could not be started: ${messageOf(error)}`;
-      }
-    };
+  static load(source: WebAssembly.Module | Opened, platform: Platform, settings: Settings, options: LoadOptions): Promise<Engine> {
+    return load(source, { open: platform.open, features: settings.features }, (loaded) => Engine.start(loaded, platform, settings), options);
+  }
+
+  /** Instantiates a module, whose weights may still arrive, and starts its threads. */
+  static async start(loaded: LoadedModule, platform: Platform, { threads, poolBytes }: Settings): Promise<Engine> {
+    const { manifest, variant, why } = loaded;
+    const threaded = variant.includes('threads');
+    const pool = threaded && threads > 1 ? new ThreadPool(platform, threads - 1) : undefined;
+    if (!threaded && threads > 1) why.threads = `the variant ${variant} has one thread`;
     try {
-      const loaded = await load(source, { open: platform.open, features: settings.features, onVariant }, options);
       const instance = await Instance.create(loaded);
-      if (options.integrity !== false && whyNoIntegrity() !== undefined) why.integrity = whyNoIntegrity()!;
-      if (settings.poolBytes > 0) instance.exports.pool_reserve(settings.poolBytes, 1);
-      try {
-        await threads?.join(instance.exports, loaded.module, platform.mayBlock);
-      } catch (error) {
+      if (poolBytes > 0) instance.exports.pool_reserve(poolBytes, 1);
+      const shared: Shared = { instance, info: { manifest, variant, threads: pool === undefined ? 1 : threads, why }, pool, joined: undefined, tail: Promise.resolve(), busy: 0, users: 1 };
+      shared.joined = pool?.join(instance.exports, loaded.module, platform.mayBlock).catch((error) => {
         why.threads = messageOf(error);
-        // Workers that came late must find nobody to work for.
-        instance.exports.stop_threads?.();
-        await threads?.stop();
-        instance.call(() => instance.exports.start_threads?.(0) ?? 0);
-        threads = undefined;
-      }
-      if (!loaded.variant.includes('threads') && settings.threads > 1) why.threads ??= `the variant ${loaded.variant} has one thread`;
-      options.signal?.throwIfAborted();
-      const info = { manifest: loaded.manifest, variant: loaded.variant, threads: threads?.size ?? 1, why };
-      return new Engine({ instance, info, threads, mayBlock: platform.mayBlock, tail: Promise.resolve(), busy: 0, users: 1 }, 0);
+        shared.info = { ...shared.info, threads: 1 };
+      });
+      return new Engine(shared, 0);
     } catch (error) {
-      await threads?.stop();
+      await pool?.stop();
       throw error;
     }
   }
@@ -139,6 +131,7 @@ export class Engine implements Backend {
   async call(inputs: TypedArray[], options: CallOptions): Promise<CallResult> {
     const shared = this.#shared;
     options.signal?.throwIfAborted();
+    if (options.ready) await shared.joined;
     if (shared.busy > 0) inputs = options.transfer ? inputs : inputs.map((input) => input.slice());
     const run = shared.busy++ === 0 ? this.#run(inputs, options) : shared.tail.then(() => this.#run(inputs, options));
     // A call that was given up is still busy until its next turn.
@@ -183,7 +176,8 @@ export class Engine implements Backend {
     }
     const outputs = manifest.outputs.map((info) => instance.read(info, shapeAt(manifest, info, sizes)));
     this.memory = instance.memoryStats();
-    return { outputs, ms: performance.now() - start, steps, memory: this.memory };
+    const { threads, why } = this.info;
+    return { outputs, ms: performance.now() - start, steps, memory: this.memory, state: { threads, why } };
   }
 
   async share(): Promise<Engine> {
@@ -195,7 +189,7 @@ export class Engine implements Backend {
   async dispose(): Promise<void> {
     await this.#shared.tail;
     this.#shared.instance.removeArena(this.#arena);
-    if (--this.#shared.users === 0) await this.#shared.threads?.stop();
+    if (--this.#shared.users === 0) await this.#shared.pool?.stop();
   }
 }
 

@@ -1,12 +1,13 @@
-// The package in browsers and their workers, in one file: pages, workers and Node load the same.
+// The package in browsers, in one file: pages load it, and so do the workers of models, which know themselves by their name.
 
 import { platform } from './browser.js';
 import { entry } from './runtime.js';
+import { serveModels } from './serve.js';
 
 export * from './exports.js';
 /** @internal */
 export { entry } from './runtime.js';
-/** @internal */
-export { serveModels } from './serve.js';
 
 export const WASMTorch = entry(platform);
+
+if (platform.inline && (globalThis as { name?: string }).name === 'wasm-torch model') serveModels();

@@ -7,6 +7,7 @@ import type { LoadedModule } from './load.js';
 import type { Manifest, TensorInfo } from './manifest.js';
 import { MEMORY_IMPORT } from './rewrite.js';
 import { elementCount } from './tensor.js';
+import type { VariantName } from './variant.js';
 
 /** What every module exports, and what only those with threads do. */
 export type Exports = ModuleExports & Partial<ThreadExports>;
@@ -31,17 +32,20 @@ export class Cancelled extends Error {}
 
 export class Instance {
   readonly manifest: Manifest;
+  readonly variant: VariantName;
   readonly exports: Exports;
   readonly #arenas: number[];
 
-  private constructor(manifest: Manifest, instance: WebAssembly.Instance) {
+  private constructor({ manifest, variant }: LoadedModule, instance: WebAssembly.Instance) {
     this.manifest = manifest;
+    this.variant = variant;
     this.exports = instance.exports as unknown as Exports;
     this.#arenas = [this.exports.arena_base.value as number];
   }
 
   /** Instantiates the module and calls its `init`. */
-  static async create({ module, manifest, memory }: LoadedModule): Promise<Instance> {
+  static async create(loaded: LoadedModule): Promise<Instance> {
+    const { module, memory } = loaded;
     let wasm: WebAssembly.Instance;
     try {
       wasm = await WebAssembly.instantiate(module, memory === undefined ? {} : { [MEMORY_IMPORT.module]: { [MEMORY_IMPORT.name]: memory } });
@@ -52,7 +56,7 @@ export class Instance {
         cause,
       });
     }
-    const instance = new Instance(manifest, wasm);
+    const instance = new Instance(loaded, wasm);
     instance.call(() => instance.exports.init());
     return instance;
   }

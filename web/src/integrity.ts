@@ -7,8 +7,8 @@ import { hex } from './stream.js';
 const MEBIBYTE = 1 << 20;
 
 /** Why hashes cannot be computed here, if so. */
-export function whyNoIntegrity(): string | undefined {
-  return globalThis.crypto?.subtle ? undefined : 'the weights were not checked: crypto.subtle is missing (the page is not a secure context)';
+export function whyNoIntegrity(): Record<string, string> {
+  return globalThis.crypto?.subtle ? {} : { integrity: 'the weights were not checked: crypto.subtle is missing (the page is not a secure context)' };
 }
 
 export interface WeightsCheck {
@@ -20,7 +20,7 @@ export interface WeightsCheck {
 
 /** Without `enabled` nothing is checked. */
 export function weightsCheck({ buffer }: WebAssembly.Memory, { memory, weights_sha256 }: Manifest, enabled: boolean): WeightsCheck {
-  const hashes = (enabled && whyNoIntegrity() === undefined && weights_sha256) || [];
+  const hashes = (enabled && weights_sha256) || [];
   const pending: Promise<void>[] = [];
   let failure: WasmTorchError | undefined;
   const check = async (start: number, end: number, hash: string) => {

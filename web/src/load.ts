@@ -5,7 +5,7 @@ import type { CacheOption } from './cache.js';
 import { messageOf, WasmTorchError } from './errors.js';
 import { fetchExternalWeights } from './external.js';
 import type { Features } from './features.js';
-import { type WeightsCheck, weightsCheck } from './integrity.js';
+import { weightsCheck, whyNoIntegrity } from './integrity.js';
 import { type Manifest, namedSection, parseManifest } from './manifest.js';
 import { importMemory, type RawSection } from './rewrite.js';
 import { absolute, type OpenAddress, type Opened } from './source.js';
@@ -38,8 +38,6 @@ export interface LoadOptions {
 export interface LoadContext {
   readonly open: OpenAddress;
   readonly features: Features;
-  /** Called once the variant is chosen, long before the weights are there. */
-  readonly onVariant?: (variant: VariantName, manifest: Manifest) => void;
 }
 
 export interface LoadedModule {
@@ -48,12 +46,21 @@ export interface LoadedModule {
   readonly module: WebAssembly.Module;
   /** Holds all data. None for a module that was compiled before and so brings its own. */
   readonly memory: WebAssembly.Memory | undefined;
+  /** Why something that was asked for is not so. */
+  readonly why: Record<string, string>;
 }
 
-/** Loads a compiled module, or the file whose bytes `source` delivers. */
-export async function load(source: WebAssembly.Module | Opened, context: LoadContext, options: LoadOptions = {}): Promise<LoadedModule> {
+/** What becomes of a module whose code is compiled, while its weights may still arrive: everything below them is in memory. */
+export type Start<T> = (loaded: LoadedModule) => Promise<T>;
+
+interface Disposable {
+  dispose(): Promise<void>;
+}
+
+/** Loads a compiled module, or the file whose bytes `source` delivers; resolves when it is started and all is there. */
+export async function load<T extends Disposable>(source: WebAssembly.Module | Opened, context: LoadContext, start: Start<T>, options: LoadOptions): Promise<T> {
   options.signal?.throwIfAborted();
-  return isModule(source) ? precompiled(source, context, options) : stream(source, context, options);
+  return isModule(source) ? start(precompiled(source, context, options)) : stream(source, context, start, options);
 }
 
 /** TypeScript sees any object as a WebAssembly.Module, so `instanceof` would leave other types nothing. */
@@ -62,18 +69,17 @@ export function isModule(source: unknown): source is WebAssembly.Module {
 }
 
 /** A compiled module has its data inside, in the file's own kind. */
-function precompiled(module: WebAssembly.Module, { features, onVariant }: LoadContext, { variant }: LoadOptions): LoadedModule {
+function precompiled(module: WebAssembly.Module, { features }: LoadContext, { variant }: LoadOptions): LoadedModule {
   const manifest = parseManifest(WebAssembly.Module.customSections(module, MANIFEST_SECTION)[0]);
   const chosen = chooseVariant({ ...manifest, variants: [] }, features.available, features.why, variant);
   if (manifest.external_weights || WebAssembly.Module.imports(module).length > 0) {
     throw new WasmTorchError('invalid-argument', 'This module cannot be given its data once it is compiled.', { hint: 'pass the address or the bytes' });
   }
-  onVariant?.(chosen.name, manifest);
-  return { manifest, variant: chosen.name, module: withExports(module), memory: undefined };
+  return { manifest, variant: chosen.name, module: withExports(module), memory: undefined, why: {} };
 }
 
 /** One pass over one file. */
-async function stream(opened: Opened, { open, features, onVariant }: LoadContext, options: LoadOptions): Promise<LoadedModule> {
+async function stream<T extends Disposable>(opened: Opened, { open, features }: LoadContext, start: Start<T>, options: LoadOptions): Promise<T> {
   let loaded = 0;
   let { total } = opened;
   const progress = (bytes: number) => {
@@ -89,37 +95,55 @@ async function stream(opened: Opened, { open, features, onVariant }: LoadContext
   const manifest = parseManifest(first?.id === CUSTOM ? namedSection(await reader.bytes(first.size)).get(MANIFEST_SECTION) : undefined);
   const variant = chooseVariant(manifest, features.available, features.why, options.variant);
   const memory = createMemory(manifest, variant.name);
-  const weights = weightsCheck(memory, manifest, options.integrity ?? true);
-  onVariant?.(variant.name, manifest);
+  const why = options.integrity === false ? {} : whyNoIntegrity();
+  const weights = weightsCheck(memory, manifest, options.integrity !== false && why.integrity === undefined);
 
   const own: RawSection[] = [];
   let compiled: Promise<WebAssembly.Module> | undefined;
   let hasData = manifest.external_weights != null || manifest.memory.weights_bytes === 0;
+  let started: Promise<T> | undefined;
+  const begin = () => {
+    started ??= compiled?.then((module) => start({ manifest, variant: variant.name, module: withExports(module), memory, why }));
+    started?.catch(() => {});
+  };
   const ownCode = () => (variant.section === undefined ? compile(importMemory(own), variant) : undefined);
-  for (let section; (section = await reader.section()) !== undefined; ) {
-    if (section.id === DATA) {
-      hasData = true;
-      total ??= reader.end;
-      compiled ??= ownCode();
-      await readData(reader, manifest, memory, weights);
-      continue;
+  const sections = async () => {
+    for (let section; (section = await reader.section()) !== undefined; ) {
+      if (section.id === DATA) {
+        hasData = true;
+        total ??= reader.end;
+        compiled ??= ownCode();
+        await readData(reader, memory, (address) => {
+          if (address <= manifest.memory.weights_base) return;
+          begin();
+          weights.written(address);
+        });
+        continue;
+      }
+      const contents = await reader.bytes(section.size);
+      if (section.id !== CUSTOM) own.push({ id: section.id, contents });
+      else if (variant.section !== undefined) {
+        const code = namedSection(contents).get(variant.section);
+        if (code !== undefined) compiled = compile(code, variant);
+      }
     }
-    const contents = await reader.bytes(section.size);
-    if (section.id !== CUSTOM) own.push({ id: section.id, contents });
-    else if (variant.section !== undefined) {
-      const code = namedSection(contents).get(variant.section);
-      if (code !== undefined) compiled = compile(code, variant);
+    compiled ??= ownCode();
+    if (compiled === undefined || !hasData) throw truncated(`The module ends after ${reader.position} bytes, before its ${hasData ? `section '${variant.section}'` : 'data section'}.`);
+    begin();
+    if (manifest.external_weights) {
+      total = loaded + manifest.external_weights.chunks.reduce((sum, { bytes }) => sum + bytes, 0);
+      const base = options.weightsUrl === undefined ? opened.url : absolute(options.weightsUrl);
+      await fetchExternalWeights(manifest, memory, base, open, { ...options, onBytes: progress, written: weights.written });
     }
+    await weights.finish();
+  };
+  try {
+    await sections();
+    return await started!;
+  } catch (error) {
+    void started?.then((it) => it.dispose(), () => {});
+    throw error;
   }
-  compiled ??= ownCode();
-  if (compiled === undefined || !hasData) throw truncated(`The module ends after ${reader.position} bytes, before its ${hasData ? `section '${variant.section}'` : 'data section'}.`);
-  if (manifest.external_weights) {
-    total = loaded + manifest.external_weights.chunks.reduce((sum, { bytes }) => sum + bytes, 0);
-    const base = options.weightsUrl === undefined ? opened.url : absolute(options.weightsUrl);
-    await fetchExternalWeights(manifest, memory, base, open, { ...options, onBytes: progress, written: weights.written });
-  }
-  await weights.finish();
-  return { manifest, variant: variant.name, module: withExports(await compiled), memory };
 }
 
 /** Starts the compiler; whoever awaits it gets its complaint. */
@@ -134,8 +158,8 @@ function compile(bytes: Uint8Array, variant: Variant): Promise<WebAssembly.Modul
   return compiled;
 }
 
-/** Writes the segments of the data section to where they belong in memory. */
-async function readData(reader: ModuleReader, { memory: layout }: Manifest, memory: WebAssembly.Memory, weights: WeightsCheck): Promise<void> {
+/** Writes the segments of the data section, in order, to where they belong in memory; `written` says how far it is. */
+async function readData(reader: ModuleReader, memory: WebAssembly.Memory, written: (address: number) => void): Promise<void> {
   const { end } = reader;
   for (let left = await reader.number(); left > 0; left--) {
     const at = reader.position;
@@ -149,7 +173,7 @@ async function readData(reader: ModuleReader, { memory: layout }: Manifest, memo
     await reader.pieces(size, (piece) => {
       bytes.set(piece, address);
       address += piece.length;
-      if (address > layout.weights_base) weights.written(address);
+      written(address);
     });
   }
   if (reader.position !== end) throw damaged(`The data section ends at byte ${reader.position}; it says ${end}.`);

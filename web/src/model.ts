@@ -52,7 +52,7 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     return this.#backend.info.variant;
   }
 
-  /** Threads that compute. */
+  /** Threads that compute. They join while the model loads or soon after; `warmup` waits for them. If they fail, it becomes 1 and `why.threads` says so. */
   get threads(): number {
     return this.#backend.info.threads;
   }
@@ -83,14 +83,14 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     return Object.fromEntries(this.outputs.map((info, i) => [info.name, new Tensor(outputs[i]!, shapeAt(this.manifest, info, sizes), info.dtype)])) as O;
   }
 
-  /** Runs `calls` times on zeros, so that the engine has its best code ready. Returns the milliseconds of the last call. */
+  /** Runs `calls` times on zeros, so that all threads and the engine's best code are ready. Returns the milliseconds of the last call. */
   async warmup(calls = 3): Promise<number> {
     this.#check();
     let last = 0;
     for (let call = 0; call < calls; call++) {
       const zeros: TypedArray[] = this.inputs.map(({ dtype, shape }) => new DTYPES[dtype].array(elementCount(shape)));
       const sizes = largest(this.manifest);
-      last = (await this.#backend.call([...zeros, ...(sizes.length > 0 ? [sizes] : [])], { profile: false })).ms;
+      last = (await this.#backend.call([...zeros, ...(sizes.length > 0 ? [sizes] : [])], { profile: false, ready: true })).ms;
     }
     return last;
   }

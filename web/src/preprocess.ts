@@ -42,7 +42,8 @@ export function imageToTensor(source: ImageSource, options: ImageOptions = {}): 
   const [tall, wide] = fit === 'crop' ? [height * scale, width * scale] : [image.height, image.width];
   const rows = weights((image.height - tall) / 2, tall, height, image.height);
   const columns = weights((image.width - wide) / 2, wide, width, image.width);
-  const rgb = resize(image, rows, columns);
+  const narrow = resample(image.data, image.height, image.width, 4, columns);
+  const rgba = resample(narrow, 1, image.height, width * 4, rows);
   const plane = height * width;
   const out = new Float32Array(channels * plane);
   const per = (value: number | readonly number[] | undefined, channel: number, otherwise: number) => (typeof value === 'number' ? value : (value?.[channel] ?? otherwise));
@@ -50,8 +51,8 @@ export function imageToTensor(source: ImageSource, options: ImageOptions = {}): 
     const mean = per(options.mean, channel, 0);
     const std = per(options.std, channel, 1);
     for (let pixel = 0; pixel < plane; pixel++) {
-      const at = pixel * 3;
-      const value = channels === 3 ? rgb[at + channel]! : LUMA.reduce((sum, share, i) => sum + share * rgb[at + i]!, 0);
+      const at = pixel * 4;
+      const value = channels === 3 ? rgba[at + channel]! : LUMA.reduce((sum, share, i) => sum + share * rgba[at + i]!, 0);
       out[layout === 'nchw' ? channel * plane + pixel : pixel * channels + channel] = (value / 255 - mean) / std;
     }
   }
@@ -86,27 +87,19 @@ function weights(start: number, length: number, count: number, limit: number): {
   });
 }
 
-/** RGB triples, columns first and then rows. */
-function resize({ data, width, height }: PixelData, rows: ReturnType<typeof weights>, columns: ReturnType<typeof weights>): Float32Array {
-  const narrow = new Float32Array(height * columns.length * 3);
-  for (let y = 0, to = 0; y < height; y++) {
-    for (const { first, parts } of columns) {
-      for (let channel = 0; channel < 3; channel++) {
+/** Resamples the middle one of three dimensions. */
+function resample(from: ArrayLike<number>, outer: number, length: number, inner: number, outputs: ReturnType<typeof weights>): Float32Array {
+  const out = new Float32Array(outer * outputs.length * inner);
+  let to = 0;
+  for (let row = 0; row < outer; row++) {
+    for (const { first, parts } of outputs) {
+      for (let i = 0; i < inner; i++) {
         let sum = 0;
-        for (let j = 0; j < parts.length; j++) sum += parts[j]! * data[(y * width + first + j) * 4 + channel]!;
-        narrow[to++] = sum;
+        parts.forEach((part, j) => (sum += part * from[(row * length + first + j) * inner + i]!));
+        out[to++] = sum;
       }
     }
   }
-  const line = columns.length * 3;
-  const out = new Float32Array(rows.length * line);
-  rows.forEach(({ first, parts }, y) => {
-    for (let x = 0; x < line; x++) {
-      let sum = 0;
-      for (let j = 0; j < parts.length; j++) sum += parts[j]! * narrow[(first + j) * line + x]!;
-      out[y * line + x] = sum;
-    }
-  });
   return out;
 }
 

@@ -5,22 +5,22 @@ import type { TypedArray } from './dtype.js';
 import type { Backend, CallOptions, CallResult, ModelInfo, Settings } from './engine.js';
 import { fromPlain, type PlainError, WasmTorchError } from './errors.js';
 import type { MemoryStats } from './instance.js';
-import type { LoadOptions, Progress } from './load.js';
+import type { LoadedModule, LoadOptions, Progress } from './load.js';
 import type { Port } from './port.js';
 import type { Opened } from './source.js';
 
 /** What the page asks of the worker. `arena` is a number that the worker gave. */
 export type Request =
   | {
+      /** The file follows in chunks; one without bytes is its end. */
       readonly kind: 'load';
-      /** Without a module the file follows in chunks; one without bytes is its end. */
-      readonly module: WebAssembly.Module | undefined;
       readonly url: string | undefined;
       readonly total: number | undefined;
       readonly settings: Settings;
       readonly options: RemoteLoadOptions;
     }
-  | { readonly kind: 'call'; readonly arena: number; readonly inputs: TypedArray[]; readonly profile: boolean; readonly cancellable: boolean }
+  | { readonly kind: 'start'; readonly loaded: LoadedModule; readonly settings: Settings }
+  | { readonly kind: 'call'; readonly arena: number; readonly inputs: TypedArray[]; readonly options: CallOptions; readonly cancellable: boolean }
   | { readonly kind: 'share' | 'dispose'; readonly arena: number };
 
 /** What the page says without an answer. */
@@ -110,7 +110,7 @@ export class Connection {
 }
 
 export class Remote implements Backend {
-  readonly info: ModelInfo;
+  info: ModelInfo;
   memory: MemoryStats;
   readonly #connection: Connection;
   readonly #arena: number;
@@ -122,21 +122,10 @@ export class Remote implements Backend {
     this.memory = memory;
   }
 
-  /** Loads in the worker, which gets the file's pieces from here: they arrive while it still starts. */
-  static async load(connection: Connection, source: WebAssembly.Module | Opened, settings: Settings, options: LoadOptions): Promise<Remote> {
-    const { signal, onProgress, variant, cache, integrity, weightsUrl } = options;
+  /** Starts a model in the worker, or loads it there. */
+  static async start(connection: Connection, request: Request, signal: AbortSignal | undefined): Promise<Remote> {
     try {
-      const opened = 'next' in source ? source : undefined;
-      const loading = connection.ask<Loaded>({
-        kind: 'load',
-        module: 'next' in source ? undefined : source,
-        url: opened?.url,
-        total: opened?.total,
-        settings,
-        options: { variant, cache, integrity, weightsUrl: weightsUrl && String(weightsUrl) },
-      });
-      if (opened !== undefined) feed(connection, opened, onProgress).catch((error) => connection.end(error));
-      const { info, memory, stopFlag } = await unlessAborted(loading, signal);
+      const { info, memory, stopFlag } = await unlessAborted(connection.ask<Loaded>(request), signal);
       if (stopFlag !== undefined) connection.stopFlag = new Int32Array(stopFlag.memory.buffer, stopFlag.address, 1);
       return new Remote(connection, 0, info, memory);
     } catch (error) {
@@ -145,7 +134,16 @@ export class Remote implements Backend {
     }
   }
 
-  async call(inputs: TypedArray[], { profile, signal, transfer }: CallOptions): Promise<CallResult> {
+  /** Loads in the worker, which gets the file's pieces from here: they arrived while it started. */
+  static load(connection: Connection, opened: Opened, settings: Settings, options: LoadOptions): Promise<Remote> {
+    const { signal, onProgress, variant, cache, integrity, weightsUrl } = options;
+    const { url, total } = opened;
+    const loading = Remote.start(connection, { kind: 'load', url, total, settings, options: { variant, cache, integrity, weightsUrl: weightsUrl && String(weightsUrl) } }, signal);
+    feed(connection, opened, onProgress).catch((error) => connection.end(error));
+    return loading;
+  }
+
+  async call(inputs: TypedArray[], { profile, signal, transfer, ready }: CallOptions): Promise<CallResult> {
     signal?.throwIfAborted();
     const connection = this.#connection;
     const buffers: ArrayBuffer[] = [];
@@ -155,15 +153,16 @@ export class Remote implements Backend {
       if (!buffers.includes(array.buffer as ArrayBuffer)) buffers.push(array.buffer as ArrayBuffer);
       return array;
     });
-    const run = connection.tail.then(() => this.#run(sent, buffers, profile, signal));
+    const run = connection.tail.then(() => this.#run(sent, buffers, { profile, ready }, signal));
     connection.tail = run.catch(() => {});
     // A call that waits for its turn is given up at once.
     const result = await unlessAborted(run, signal);
     this.memory = result.memory;
+    this.info = { ...this.info, ...result.state };
     return result;
   }
 
-  async #run(inputs: TypedArray[], buffers: ArrayBuffer[], profile: boolean, signal: AbortSignal | undefined): Promise<CallResult> {
+  async #run(inputs: TypedArray[], buffers: ArrayBuffer[], options: CallOptions, signal: AbortSignal | undefined): Promise<CallResult> {
     const connection = this.#connection;
     signal?.throwIfAborted();
     const { stopFlag } = connection;
@@ -172,7 +171,7 @@ export class Remote implements Backend {
     signal?.addEventListener('abort', cancel);
     try {
       const cancellable = signal !== undefined && stopFlag === undefined;
-      return await connection.ask<CallResult>({ kind: 'call', arena: this.#arena, inputs, profile, cancellable }, buffers);
+      return await connection.ask<CallResult>({ kind: 'call', arena: this.#arena, inputs, options, cancellable }, buffers);
     } finally {
       signal?.removeEventListener('abort', cancel);
     }

@@ -6,7 +6,7 @@ import type { TypedArray } from './dtype.js';
 import { type Backend, Engine, type Settings } from './engine.js';
 import { messageOf } from './errors.js';
 import type { MemoryStats } from './instance.js';
-import { isModule, type LoadOptions } from './load.js';
+import { isModule, load, type LoadedModule, type LoadOptions } from './load.js';
 import type { Manifest } from './manifest.js';
 import { Model, type Tensors } from './model.js';
 import { type Capabilities, type InitOptions, settingsOf } from './options.js';
@@ -14,6 +14,7 @@ import type { Platform } from './port.js';
 import type { OperationTime, ProfilingData } from './profile.js';
 import { Connection, Remote } from './remote.js';
 import { type ByteSource, type ModuleSource, type Opened, withOpened } from './source.js';
+import { chooseVariant } from './variant.js';
 import { createTensor, type NestedArray, type Tensor } from './tensor.js';
 
 export type { Capabilities, InitOptions } from './options.js';
@@ -122,25 +123,44 @@ export class Runtime {
 
   async #load(source: ModuleSource | PromiseLike<ModuleSource>, options: ModelOptions): Promise<Backend> {
     const settings = this.#settingsFor(options.threads);
+    const platform = this.#platform;
+    const { features } = settings;
     const given = await source;
-    options.signal?.throwIfAborted();
-    const inline = options.inline ?? this.#options.inline ?? (this.#platform.inline || undefined);
-    const start = async (opened: WebAssembly.Module | Opened) => {
-      const connection = inline === true ? undefined : await this.#connect(options.signal);
-      return connection === undefined ? Engine.load(opened, this.#platform, settings, options) : Remote.load(connection, opened, settings, options);
+    const inline = options.inline ?? this.#options.inline ?? (platform.inline || undefined);
+    let connecting: Promise<Connection | undefined> | undefined;
+    const connect = () => {
+      connecting ??= this.#connect(options.signal);
+      connecting.catch(() => {});
+      return connecting;
     };
-    if (isModule(given)) return start(given);
-    return withOpened(given as ByteSource, this.#platform.open, options, async (opened) => {
-      if (inline === true) return start(opened);
+    const start = async (loaded: LoadedModule) => {
+      const connection = inline === true ? undefined : await connect();
+      return connection === undefined ? Engine.start(loaded, platform, settings) : Remote.start(connection, { kind: 'start', loaded, settings }, options.signal);
+    };
+    const fromHere = (from: WebAssembly.Module | Opened) => load<Backend>(from, { open: platform.open, features }, start, options);
+    const attempt = async (opened: Opened): Promise<Backend> => {
+      if (inline === true) return fromHere(opened);
       const ahead = readAhead(opened);
       // The size tells before the manifest does, and a worker takes a while to start.
-      if (inline === undefined && (opened.total ?? 0) <= LARGE_FILE && isSmall(await ahead.manifest())) {
+      const away = inline === false || (opened.total ?? 0) > LARGE_FILE;
+      if (away) void connect();
+      const manifest = await ahead.manifest();
+      if (!away && isSmall(manifest)) {
         // Threads would take longer to start than they ever save.
         const threads = options.threads ?? (options.variant?.includes('threads') ? undefined : 1);
-        return Engine.load(ahead, this.#platform, this.#settingsFor(threads), options);
+        return Engine.load(ahead, platform, this.#settingsFor(threads), options);
       }
-      return start(ahead);
+      // Shared memory is filled from here, while the worker starts.
+      if (manifest === undefined || chooseVariant(manifest, features.available, features.why, options.variant).name.includes('threads')) return fromHere(ahead);
+      const connection = await connect();
+      return connection === undefined ? fromHere(ahead) : Remote.load(connection, ahead, settings, options);
+    };
+    const guarded = (loading: Promise<Backend>) => loading.catch((error) => {
+      void connecting?.then((connection) => connection?.end(error), () => {});
+      connecting = undefined;
+      throw error;
     });
+    return isModule(given) ? guarded(fromHere(given)) : withOpened(given as ByteSource, platform.open, options, (opened) => guarded(attempt(opened)));
   }
 
   #settingsFor(threads: number | undefined): Settings {

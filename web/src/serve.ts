@@ -3,6 +3,7 @@
 import { platform } from './browser.js';
 import { Engine } from './engine.js';
 import { toPlain } from './errors.js';
+import type { Progress } from './load.js';
 import type { Notice, Reply, Request } from './remote.js';
 
 /** The next progress is worth a message after so many bytes. */
@@ -22,24 +23,24 @@ export function serveModels(): void {
   const say = (reply: Reply, transfer: Transferable[] = []) => postMessage(reply, { transfer });
 
   const answer = async (request: Request): Promise<[value?: unknown, transfer?: Transferable[]]> => {
-    if (request.kind === 'load') {
-      const { module, url, total, settings, options } = request;
+    if (request.kind === 'start' || request.kind === 'load') {
       let last = -Infinity;
-      const engine = await Engine.load(module ?? { next, owned: true, url, total, fromCache: false, settle: async () => {} }, platform, settings, {
-        ...options,
-        onProgress(progress) {
-          if (Math.abs(progress.loaded - last) < PROGRESS_BYTES && progress.loaded !== progress.total) return;
-          last = progress.loaded;
-          say({ progress });
-        },
-      });
+      const onProgress = (progress: Progress) => {
+        if (Math.abs(progress.loaded - last) < PROGRESS_BYTES && progress.loaded !== progress.total) return;
+        last = progress.loaded;
+        say({ progress });
+      };
+      const { settings } = request;
+      const engine = await (request.kind === 'start'
+        ? Engine.start(request.loaded, platform, settings)
+        : Engine.load({ ...request, next, owned: true, fromCache: false, settle: async () => {} }, platform, settings, { ...request.options, onProgress }));
       engines.push(engine);
       return [{ info: engine.info, memory: engine.memory, stopFlag: engine.stopFlag() }];
     }
     const engine = engines[request.arena]!;
     if (request.kind === 'call') {
       cancel = new AbortController();
-      const result = await engine.call(request.inputs, { profile: request.profile, signal: request.cancellable ? cancel.signal : undefined, transfer: true });
+      const result = await engine.call(request.inputs, { ...request.options, signal: request.cancellable ? cancel.signal : undefined, transfer: true });
       return [result, result.outputs.map(({ buffer }) => buffer as ArrayBuffer)];
     }
     if (request.kind === 'dispose') return [await engine.dispose()];

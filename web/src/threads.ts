@@ -22,50 +22,53 @@ export interface ThreadFailure {
 }
 
 export class ThreadPool {
-  readonly #ports: Port[];
+  readonly workers: number;
+  readonly #ports: Port[] = [];
   #exports: Exports | undefined;
   #failure: string | undefined;
 
-  private constructor(ports: Port[]) {
-    this.#ports = ports;
-  }
-
   /** Starts the workers' scripts, which takes a while: best before code and weights are there. */
-  static launch(platform: Platform, workers: number): ThreadPool {
-    const ports = Array.from({ length: workers }, () => platform.startThread!());
-    const pool = new ThreadPool(ports);
-    for (const port of ports) port.listen(({ failed }: ThreadFailure) => pool.#fail(failed), (message) => pool.#fail(message));
-    return pool;
+  constructor(platform: Platform, workers: number) {
+    this.workers = workers;
+    try {
+      for (let i = 0; i < workers; i++) {
+        const port = platform.startThread!();
+        this.#ports.push(port);
+        port.listen(({ failed }: ThreadFailure) => this.#fail(failed), (message) => this.#fail(message));
+      }
+    } catch (error) {
+      this.#fail(messageOf(error));
+    }
   }
 
-  /** Threads that compute, the caller's included. */
-  get size(): number {
-    return this.#exports === undefined ? 1 : this.#ports.length + 1;
-  }
-
-  /** Makes the workers join; resolves when all are waiting for work. */
+  /** Makes the workers join; resolves when all are waiting for work. Until then, and when that fails, the caller works alone. */
   async join(exports: Exports, module: WebAssembly.Module, mayBlock: boolean): Promise<void> {
     exports.set_blocking!(mayBlock ? 1 : 0);
-    if (exports.start_threads!(this.#ports.length) !== 0) throw new WasmTorchError('out-of-memory', 'There is no memory for the stacks of the threads.');
+    if (exports.start_threads!(this.workers) !== 0) this.#fail('there is no memory for their stacks');
+    this.#exports = exports;
     this.#ports.forEach((port, i) => {
       const start: ThreadStart = { module, memory: exports.memory, index: i + 1, stack: exports.thread_stack!(i + 1) };
       port.post(start);
     });
-    const ready = await until(() => this.#failure !== undefined || exports.threads_ready!() >= this.#ports.length, START_MS);
-    if (this.#failure !== undefined) throw new WasmTorchError('worker-failed', `A thread could not be started: ${this.#failure}.`);
-    if (!ready) throw new WasmTorchError('worker-failed', `The threads did not start within ${START_MS / 1000} s.`);
-    this.#exports = exports;
+    const ready = await until(() => this.#failure !== undefined || exports.threads_ready!() >= this.workers, START_MS);
+    if (!ready) this.#fail(`they took longer than ${START_MS / 1000} s`);
+    if (this.#failure === undefined) return;
+    const why = `The threads could not be started: ${this.#failure}.`;
+    await this.stop();
+    throw new WasmTorchError('worker-failed', why);
   }
 
   /** Ends the workers: politely first. */
   async stop(): Promise<void> {
+    // Whoever waits for them to join does so in vain.
+    this.#fail('the model was disposed');
     const exports = this.#exports;
     this.#exports = undefined;
     try {
       exports?.stop_threads!();
       if (exports !== undefined) await until(() => exports.threads_ready!() === 0, STOP_MS);
-    } catch (error) {
-      this.#failure ??= messageOf(error);
+    } catch {
+      // The module has trapped before; its workers end all the same.
     }
     for (const port of this.#ports) port.terminate();
   }

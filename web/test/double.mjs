@@ -6,6 +6,8 @@ import { assemble, I, T } from './wasm.mjs';
 
 const ARENA = 1024;
 const STATUS = 16;
+/** Stays zeros. */
+const POOL = 1152;
 const READY = 48;
 const STOP = 52;
 const SCALE = 64;
@@ -70,7 +72,7 @@ const functions = (run) => [
   { name: 'free', params: [T.i32], body: [] },
   { name: 'pool_reserve', params: [T.i32, T.i32], results: result, body: [I.get(1)] },
   { name: 'pool_limit', params: [T.i32], body: [] },
-  address('pool_stats', STATUS),
+  address('pool_stats', POOL),
   address('stop_flag', STOP),
 ];
 

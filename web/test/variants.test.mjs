@@ -35,6 +35,7 @@ test('every variant that this Node can run, forced', async () => {
       continue;
     }
     const model = await runtime.loadModel(variantsModule(), { variant });
+    await model.warmup(1);
     assert.equal(model.variant, variant);
     assert.equal(model.threads, variant.includes('threads') ? 2 : 1, JSON.stringify(model.why));
     const { y } = await model.forward(runtime.createTensor(x));
@@ -61,6 +62,7 @@ test('a variant that the file does not have', async () => {
 test('a thread that fails at its start leaves one thread and a reason', async () => {
   const runtime = await WASMTorch.init({ threads: 2 });
   const model = await runtime.loadModel(variantsModule({ worker: 'trap' }), { variant: 'threads' });
+  await model.warmup();
   assert.equal(model.threads, 1);
   assert.match(model.why.threads, /could not be started: unreachable/);
   const { y } = await model.forward(runtime.createTensor(x));

@@ -11,6 +11,9 @@ use crate::verify::{VerifyError, verify};
 /// A callee's implementation: name, argument bits and memory.
 pub type CallHandler<'a> = dyn FnMut(&str, &[Bits], &mut [u8]) -> Result<(), String> + 'a;
 
+/// Is told the task, whether it writes, and the bytes of every access of a kernel's body; says whether that may be.
+pub type Watch<'a> = dyn Fn(u32, bool, Range<u32>) -> bool + 'a;
+
 /// Memory and semantics to run kernels in.
 pub struct Interp<'a> {
     pub memory: &'a mut [u8],
@@ -19,6 +22,8 @@ pub struct Interp<'a> {
     pub relaxed: RelaxedSemantics,
     /// When given, every access of a kernel's body must fall within one of these address ranges.
     pub allowed: Option<Vec<Range<u32>>>,
+    /// Sees every access, such as to find tasks that meet.
+    pub watch: Option<&'a Watch<'a>>,
     /// Runs callees; without it a call is an error.
     pub callees: Option<&'a mut CallHandler<'a>>,
 }
@@ -39,6 +44,8 @@ pub enum InterpFault {
     OutOfBounds { access: &'static str, addr: u64, len: u64, memory: u64 },
     #[error("{access} of {len} bytes at {addr:#x} is outside the allowed ranges")]
     NotAllowed { access: &'static str, addr: u64, len: u64 },
+    #[error("{access} of {len} bytes at {addr:#x} was refused by the watch")]
+    Refused { access: &'static str, addr: u64, len: u64 },
     #[error("`{0}` traps on its operands")]
     Trap(String),
     #[error("call of `{func}` failed: {message}")]
@@ -56,7 +63,7 @@ enum Flow {
 impl<'a> Interp<'a> {
     /// An interpreter with an arena at 0, default relaxed semantics and no address ranges.
     pub fn new(memory: &'a mut [u8]) -> Interp<'a> {
-        Interp { memory, arena_base: 0, relaxed: RelaxedSemantics::default(), allowed: None, callees: None }
+        Interp { memory, arena_base: 0, relaxed: RelaxedSemantics::default(), allowed: None, watch: None, callees: None }
     }
 
     /// Runs one task of `kernel`, whose argument record is at `args`.
@@ -107,13 +114,17 @@ impl<'a> Interp<'a> {
 
     /// The bytes `addr..addr + len`, if the kernel may access them.
     #[inline]
-    fn checked(&self, access: &'static str, addr: u64, len: u64) -> Result<Range<usize>, InterpFault> {
+    fn checked(&self, task: u32, access: &'static str, addr: u64, len: u64) -> Result<Range<usize>, InterpFault> {
         let range = self.in_memory(access, addr, len)?;
         if let Some(allowed) = &self.allowed {
             let inside = |r: &Range<u32>| u64::from(r.start) <= addr && addr + len <= u64::from(r.end);
             if len > 0 && !allowed.iter().any(inside) {
                 return Err(InterpFault::NotAllowed { access, addr, len });
             }
+        }
+        let reads = matches!(access, "load" | "copy from");
+        if self.watch.is_some_and(|watch| !watch(task, !reads, addr as u32..(addr + len) as u32)) {
+            return Err(InterpFault::Refused { access, addr, len });
         }
         Ok(range)
     }
@@ -173,18 +184,18 @@ impl Frame<'_, '_, '_> {
             Stmt::Store { op, addr, offset, value, lane } => {
                 let addr = u64::from(self.u32(addr)?) + u64::from(*offset);
                 let value = self.expr(value)?;
-                let range = self.interp.checked("store", addr, op.bytes().into())?;
+                let range = self.interp.checked(self.task, "store", addr, op.bytes().into())?;
                 eval_store(*op, value, *lane, &mut self.interp.memory[range]);
             }
             Stmt::Copy { dst, src, len } => {
                 let (dst, src, len) = (self.u32(dst)?, self.u32(src)?, self.u32(len)?);
-                let src = self.interp.checked("copy from", src.into(), len.into())?;
-                let dst = self.interp.checked("copy to", dst.into(), len.into())?;
+                let src = self.interp.checked(self.task, "copy from", src.into(), len.into())?;
+                let dst = self.interp.checked(self.task, "copy to", dst.into(), len.into())?;
                 self.interp.memory.copy_within(src, dst.start);
             }
             Stmt::Fill { dst, byte, len } => {
                 let (dst, byte, len) = (self.u32(dst)?, self.u32(byte)?, self.u32(len)?);
-                let range = self.interp.checked("fill", dst.into(), len.into())?;
+                let range = self.interp.checked(self.task, "fill", dst.into(), len.into())?;
                 self.interp.memory[range].fill(byte as u8);
             }
             Stmt::Call { func, args } => {
@@ -229,7 +240,7 @@ impl Frame<'_, '_, '_> {
             Some((lane, vector)) => (*lane, self.expr(vector)?),
             None => (0, 0),
         };
-        let range = self.interp.checked("load", addr, load.op.bytes().into())?;
+        let range = self.interp.checked(self.task, "load", addr, load.op.bytes().into())?;
         Ok(eval_load(load.op, &self.interp.memory[range], lane, vector))
     }
 

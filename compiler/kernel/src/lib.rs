@@ -38,7 +38,7 @@ pub use builder::K;
 pub use emit::{EmitCx, EmitError, EmittedFunction, emit, emit_standalone_module};
 pub use eval::{RelaxedDot, RelaxedSemantics, eval_load, eval_op, eval_store};
 pub use instr::{Feature, Features, Imm, ImmKind, Instr, LoadOp, Signature, StoreOp};
-pub use interp::{CallHandler, Interp, InterpError, InterpFault};
+pub use interp::{CallHandler, Interp, InterpError, InterpFault, Watch};
 pub use ir::*;
 pub use ops::*;
 pub use typed::*;

@@ -140,7 +140,7 @@ fn is_supported(graph: &Graph, node: &Node) -> bool {
         Algorithm::Contract(c) => is_fixed(&c.a) && is_fixed(&c.b) && graph.ty(node.inputs[c.a.operand]).dtype == DType::F32,
         Algorithm::Window(w) => is_fixed(&w.x) && (w.w.is_none() || graph.ty(node.inputs[w.x.operand]).dtype == DType::F32),
         Algorithm::Routine(r) => !r.passes,
-        Algorithm::Recurrent(_) => false,
+        Algorithm::Recurrent(r) => r.batch.is_const() && r.hidden.is_const(),
         Algorithm::Map(_) | Algorithm::Reduce(_) | Algorithm::Shuffle(_) | Algorithm::Gather(_) => true,
         Algorithm::View | Algorithm::Sizes(_) => true,
         Algorithm::Control => matches!(node.op, Op::If(_)),

@@ -1,6 +1,8 @@
 //! Graphs with free sizes: one plan, interpreted at several values of its symbols, against `eval`.
 
 mod common;
+#[path = "common/free_graphs.rs"]
+mod free_graphs;
 
 use common::{Rng, execute_plan, same};
 use ir::text::parse_graph;
@@ -18,6 +20,10 @@ fn inputs(graph: &Graph, values: &[(&str, i64)], rng: &mut Rng) -> Vec<Tensor> {
 }
 
 fn check(text: &str, values: &[&[(&str, i64)]]) {
+    check_within(text, values, 2e-6);
+}
+
+fn check_within(text: &str, values: &[&[(&str, i64)]], tolerance: f64) {
     let graph = parse_graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     ir::verify::verify(&graph).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
     let plan = lower::lower(&graph, &lower::Options::default()).unwrap_or_else(|e| panic!("{e:?}\n{graph}"));
@@ -27,7 +33,7 @@ fn check(text: &str, values: &[&[(&str, i64)]]) {
         let expected = ir::eval::eval(&graph, &inputs).unwrap_or_else(|e| panic!("{e}\n{graph}"));
         let found = execute_plan(&plan, &inputs).unwrap_or_else(|e| panic!("{values:?}: {e}\n{graph}\n{plan}"));
         for (found, expected) in found.iter().zip(&expected) {
-            same(found, expected, 2e-6).unwrap_or_else(|e| panic!("{values:?}: {e}\n{graph}\n{plan}"));
+            same(found, expected, tolerance).unwrap_or_else(|e| panic!("{values:?}: {e}\n{graph}\n{plan}"));
         }
     }
 }
@@ -189,6 +195,36 @@ output "deep" = %deep
 output "sum" = %sum
 "#,
         &[&[("h", 6), ("w", 6)], &[("h", 7), ("w", 21)], &[("h", 16), ("w", 9)], &[("h", 21), ("w", 20)]],
+    );
+}
+
+#[test]
+fn random_graphs() {
+    let mut rng = Rng(11);
+    for _ in 0..25 {
+        let text = free_graphs::random(&mut |n| rng.range(0, n - 1));
+        let values: Vec<[(&str, i64); 2]> = free_graphs::SIZES.iter().map(|(b, s)| [("b", *b), ("s", *s)]).collect();
+        // Differences of close numbers magnify what was rounded before.
+        check_within(&text, &values.iter().map(|v| &v[..]).collect::<Vec<_>>(), 2e-4);
+    }
+}
+
+#[test]
+fn recurrences_of_free_length() {
+    check(
+        r#"
+graph "lstm"
+symbol s: 1..50
+%x: f32[s,1,24] = input
+%r: f32[2,12,3] = const random(2)
+%h: f32[2,1,3] = const random(3)
+%c: f32[2,1,3] = const random(4)
+%y, %hn, %cn = recurrent(%x, %r, %h, %c; cell=lstm, direction=bidirectional, f={sigmoid(%0)}, g={tanh(%0)}, h={tanh(%0)}, input_forget=false, linear_before_reset=false, peepholes=false, lengths=false)
+output "y" = %y
+output "hn" = %hn
+output "cn" = %cn
+"#,
+        LENGTHS,
     );
 }
 

@@ -56,6 +56,10 @@ const SPIN_CALLER: u32 = 20_000;
 /// Bounds of the sleeps in microseconds: nothing that goes wrong with a wake-up lasts longer.
 const WORKER_SLEEP: u32 = 1_000_000;
 const CALLER_SLEEP: u32 = 1_000;
+/// After so much waiting for its last task a worker counts as dead, as one is whose host ended it: some ten seconds either
+/// way, where a task takes milliseconds.
+const DEAD_TURNS: u32 = 4_000_000_000;
+const DEAD_SLEEPS: u32 = 10_000;
 
 /// Tells workers for as long as it lives that a run is going on.
 pub struct Running;
@@ -117,14 +121,18 @@ fn take_tasks() {
 
 /// Lets no more workers into the job, and waits for those inside.
 fn close_and_wait() -> Result<(), Status> {
-    let mut turns = 0;
+    let (mut turns, mut sleeps) = (0u32, 0u32);
     let mut inside = GATE.fetch_and(!OPEN, SeqCst) & !OPEN;
     while inside != 0 {
         if FAILED.load(Relaxed) != 0 {
             break;
         }
+        if turns == DEAD_TURNS || sleeps == DEAD_SLEEPS {
+            worker_failed();
+        }
         turns += 1;
         if turns > SPIN_CALLER && BLOCKING.load(Relaxed) != 0 {
+            sleeps += 1;
             CALLER_SLEEPS.store(1, SeqCst);
             wait(GATE.as_ptr(), inside, CALLER_SLEEP);
             CALLER_SLEEPS.store(0, Relaxed);

@@ -5,6 +5,7 @@ export async function run({ WASMTorch }, { url, init, ...options }) {
     const runtime = await WASMTorch.init(init);
     const progress = [];
     const model = await runtime.loadModel(url, { ...options, onProgress: (now) => progress.push(now) });
+    await model.warmup(1);
     const { y } = await model.forward(runtime.createTensor([[1, 2, 3], [4, 5, 6]]));
     const found = {
       y: [...y.data],

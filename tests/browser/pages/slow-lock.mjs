@@ -5,4 +5,4 @@ navigator.locks.request = async (...asked) => {
   await new Promise((resolve) => setTimeout(resolve, 300));
   return request.apply(navigator.locks, asked);
 };
-await import('/web/worker.js');
+await import('/web/index.js');

@@ -4,9 +4,13 @@
 use ir::{DType, Graph, Tensor};
 use kernel::{Interp, ParamKind};
 use lower::plan::{Arg, Plan};
+use seen::Seen;
+use std::cell::RefCell;
+
+mod seen;
 
 /// Executes every step of a plan. A step may touch only the buffers it says it reads or writes and the weights among its
-/// arguments; tasks run backwards; the arena starts out full of NaNs, so that nothing can rely on zeros.
+/// arguments; tasks run backwards, and must not meet (see `seen`), since threads run them at the same time; the arena starts out full of NaNs, so that nothing can rely on zeros.
 pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let values = symbol_values(plan, inputs);
     let arena_base = 64u32;
@@ -68,14 +72,19 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
             Arg::Records => Some(records..records + records_bytes),
             _ => None,
         }));
-        let mut callees = call_routine;
-        let mut interp = Interp::new(&mut memory);
-        interp.callees = Some(&mut callees);
-        interp.arena_base = arena_base;
-        interp.allowed = Some(allowed);
+        let shared = !step.sequential && step.tasks > 1;
+        let seen = RefCell::new(Seen::new(arena_base, if shared { plan.arena_bytes } else { 0 }));
+        let watch = |task, writes, bytes| seen.borrow_mut().alone(task, writes, bytes);
         let order: Vec<u32> = if step.sequential { (0..step.tasks).collect() } else { (0..step.tasks).rev().collect() };
         for task in order {
+            let mut callees = call_routine;
+            let mut interp = Interp::new(&mut memory);
+            interp.callees = Some(&mut callees);
+            interp.arena_base = arena_base;
+            interp.allowed = Some(allowed.clone());
+            interp.watch = shared.then_some(&watch as &kernel::Watch<'_>);
             interp.run(kernel, args, task).map_err(|e| format!("step {s}: {e}\n{kernel}"))?;
+            seen.borrow_mut().settle(task, &memory).map_err(|e| format!("step {s}: {e}\n{kernel}"))?;
         }
         s += 1;
         if let (Some(branch), Some(Arg::Buffer(b, o))) = (step.branch, step.args.first()) {

@@ -2,6 +2,7 @@
 
 use super::Sizes;
 use super::pack::{Panels, Run};
+use crate::extent::Size;
 use crate::lanes::Lanes;
 use crate::pointwise;
 use ir::DType;
@@ -23,6 +24,7 @@ pub struct Pointers {
     pub finals: Vec<V<I32>>,
     /// One per result: where later phases find it.
     pub scratch: Vec<Option<V<I32>>>,
+    pub steps: Size,
 }
 
 /// One direction of a recurrence while its kernel is written.
@@ -56,9 +58,12 @@ impl Cell<'_> {
 
     pub fn write(&self, k: &mut K) {
         let step = k.task();
+        if let Some(now) = self.pointers.steps.now {
+            k.if_(i32_ge_s(step, now), |k| k.return_());
+        }
         match self.pointers.lengths {
             None => {
-                let whole = self.rows(k, step, self.sizes.steps.into(), 0.into());
+                let whole = self.rows(k, step, self.pointers.steps.get(), 0.into());
                 for phase in 0..self.phases.len() {
                     self.panels(k, phase, &mut |k, panel, run| {
                         k.for_tiles("batch", self.sizes.batch, self.phases[phase].tile.rows, |k, first, n| {
@@ -68,7 +73,7 @@ impl Cell<'_> {
                     });
                 }
                 // The last value of the first state is the last output.
-                k.if_(i32_eq(step, self.sizes.steps as i32 - 1), |k| {
+                k.if_(i32_eq(step + 1, self.pointers.steps.get()), |k| {
                     k.copy(self.pointers.finals[0], whole.y, self.sizes.batch as i32 * self.row());
                 });
             }
@@ -116,9 +121,9 @@ impl Cell<'_> {
     /// The number of steps of a batch element, brought into 0..=steps.
     fn length(&self, k: &mut K, lengths: V<I32>, b: V<I32>) -> V<I32> {
         let given = k.let_("length", load::<I32>(lengths + b * 4, 0));
-        let most = self.sizes.steps as i32;
+        let most = self.pointers.steps.get();
         let positive = k.let_("length", select::<I32>(i32_lt_s(given, 0), 0, given));
-        k.let_("length", select::<I32>(i32_lt_s(positive, most), positive, most))
+        k.let_("length", select::<I32>(i32_lt_s(positive, most.clone()), positive, most))
     }
 
     /// Loops over the panels of a phase, on odd steps backwards: what was used last is still in the cache.

@@ -9,6 +9,7 @@ mod pack;
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, new_kernel, pointer};
+use crate::extent::SizeParams;
 use crate::plan::Arg;
 use crate::pointwise;
 use crate::view::{Source, View};
@@ -56,8 +57,13 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, r: &Recurrent) -> Result<(), LowerError> 
         }
     }
     let size = |d: &ir::Dim| d.as_const().expect("bound size") as usize;
-    let sizes =
-        Sizes { steps: size(&r.steps), batch: size(&r.batch), hidden: size(&r.hidden), directions: r.backwards.len(), gates: r.gates };
+    let sizes = Sizes {
+        steps: cx.extent(&r.steps).most,
+        batch: size(&r.batch),
+        hidden: size(&r.hidden),
+        directions: r.backwards.len(),
+        gates: r.gates,
+    };
     let mut operands: Vec<View> = vec![];
     for i in 0..nx.inputs.len() {
         // The weights are packed.
@@ -88,7 +94,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, r: &Recurrent) -> Result<(), LowerError> 
     Ok(())
 }
 
-/// Sizes of the recurrence as numbers.
+/// Sizes of the recurrence as numbers; the steps are the most that there may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
     pub steps: usize,
@@ -165,7 +171,7 @@ fn direction(
         args.push(view.arg_at(view.offset + at));
         pointer(k, name, view)
     };
-    let pointers = Pointers {
+    let mut pointers = Pointers {
         inputs: take(&mut k, "inputs", &operands[r.inputs], (d * gates * hidden) as i64),
         weights: packed.iter().map(|v| take(&mut k, "weights", v, 0)).collect(),
         initial: r.states.iter().map(|s| take(&mut k, "initial", &operands[*s], state_at)).collect(),
@@ -181,7 +187,11 @@ fn direction(
         y: take(&mut k, "y", &outputs[0], state_at),
         finals: outputs[1..].iter().map(|v| take(&mut k, "final", v, state_at)).collect(),
         scratch: scratch.iter().map(|v| v.as_ref().map(|v| take(&mut k, "scratch", v, 0))).collect(),
+        steps: steps.into(),
     };
+    let mut params = SizeParams::default();
+    pointers.steps = params.size(&mut k, &cx.extent(&r.steps));
+    args.extend(params.dims().map(|dim| cx.size(dim)));
     Cell { r, sizes: *sizes, backwards: r.backwards[d], phases: &phases, pointers }.write(&mut k);
     let macs = (steps * batch * gates * hidden * hidden) as u64;
     let writes: Vec<&View> = outputs.iter().chain(scratch.iter().flatten()).collect();

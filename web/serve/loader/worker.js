@@ -1,1 +1,0 @@
-import{serveModels as i}from"./index.js";i();
