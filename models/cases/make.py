@@ -72,6 +72,40 @@ def symbolic_batch():
     write_model(FOLDER, "symbolic_batch", make_model(graph, 17), {"input": rng.standard_normal((3, 3, 8, 8), np.float32)})
 
 
+def symbolic_positions():
+    """Embeddings of tokens and of their positions: Shape, Gather, Range of a free length, in steps of 1 and from another start."""
+    rng = seed("symbolic_positions")
+    nodes = [
+        node("Shape", ["tokens"], ["shape"], name="/Shape"),
+        node("Gather", ["shape", "one"], ["length"], name="/Gather", axis=0),
+        node("Range", ["zero", "length", "one"], ["positions"], name="/Range"),
+        node("Gather", ["words", "tokens"], ["word"], name="/words/Gather", axis=0),
+        node("Gather", ["places", "positions"], ["place"], name="/places/Gather", axis=0),
+        node("Add", ["word", "place"], ["embedded"], name="/Add"),
+        node("Add", ["length", "length"], ["double"], name="/double/Add"),
+        node("Range", ["length", "double", "one"], ["later"], name="/later/Range"),
+    ]
+    inputs = [tensor_type("tokens", onnx.TensorProto.INT64, ["batch", "sequence"])]
+    outputs = [tensor_type("embedded", FLOAT, ["batch", "sequence", 4]), tensor_type("later", onnx.TensorProto.INT64, ["sequence"])]
+    weights = [initializer("words", rng.standard_normal((20, 4))), initializer("places", rng.standard_normal((30, 4)))]
+    weights += [initializer("zero", 0, np.int64), initializer("one", 1, np.int64)]
+    graph = helper.make_graph(nodes, "symbolic_positions", inputs, outputs, weights)
+    write_model(FOLDER, "symbolic_positions", make_model(graph, 17), {"tokens": rng.integers(0, 20, (2, 7))})
+
+
+def symbolic_pooling():
+    """Pooling with sizes rounded up, over free height and width."""
+    rng = seed("symbolic_pooling")
+    nodes = [
+        node("MaxPool", ["input"], ["most"], name="/MaxPool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+        node("MaxPool", ["input"], ["halves"], name="/halves/MaxPool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
+    ]
+    inputs = [tensor_type("input", FLOAT, [1, 2, "height", "width"])]
+    outputs = [tensor_type(name, FLOAT, [1, 2, None, None]) for name in ("most", "halves")]
+    graph = helper.make_graph(nodes, "symbolic_pooling", inputs, outputs)
+    write_model(FOLDER, "symbolic_pooling", make_model(graph, 17), {"input": rng.standard_normal((1, 2, 8, 9), np.float32) - 5})
+
+
 def local_function():
     """Model-local functions as the dynamo exporter writes them: nested, called twice, one with an attribute."""
     rng = seed("local_function")
@@ -215,6 +249,8 @@ GRAPHS = {
     "three_unsupported": three_unsupported,
     "bad_rank": bad_rank,
     "symbolic_batch": symbolic_batch,
+    "symbolic_positions": symbolic_positions,
+    "symbolic_pooling": symbolic_pooling,
     "local_function": local_function,
     "initializer_inputs": initializer_inputs,
     "opset7": opset7,

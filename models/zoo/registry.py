@@ -22,12 +22,14 @@ class Built:
 
 @dataclasses.dataclass
 class Architecture:
-    """One row: `build` makes the PyTorch model; `files` gives ONNX files that are somebody else's exports instead."""
+    """One row: `build` makes the PyTorch model; or `file` gives the bytes of somebody else's ONNX file and its inputs."""
 
     name: str
     family: str
     build: Callable[[], Built] | None = None
-    files: Callable[[], dict] | None = None
+    file: Callable[[], tuple] | None = None
+    # Inputs that are constants when the model is compiled.
+    bind: tuple = ()
 
 
 ARCHITECTURES: dict[str, Architecture] = {}

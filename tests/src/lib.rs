@@ -84,7 +84,7 @@ impl Case {
 }
 
 /// Sizes of the free dimensions that whole golden inputs determine.
-pub fn dims(model: &Path, arrays: &[NamedTensor]) -> Result<Vec<DimOption>, Error> {
+fn dims(model: &Path, arrays: &[NamedTensor]) -> Result<Vec<DimOption>, Error> {
     let graph = onnx::import_file(model, &onnx::ImportOptions::default())?.graph;
     if graph.symbols.is_empty() {
         return Ok(vec![]);

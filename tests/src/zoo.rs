@@ -3,13 +3,14 @@
 
 pub mod table;
 
-use crate::{Level, dims};
+use crate::Level;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use wasm_torch::compare::{Difference, Tolerance, compare};
+use wasm_torch::options::BindOption;
 use wasm_torch::{Error, ExportOptions, Instance, ModelOptions, NamedTensor, npz};
 
 /// What `export.py` recorded about one architecture and exporter.
@@ -29,9 +30,12 @@ pub struct Record {
     /// How often each operator occurs.
     #[serde(default)]
     pub operators: BTreeMap<String, usize>,
-    /// Names of the free dimensions.
+    /// Sizes of the free dimensions in the golden.
     #[serde(default)]
-    pub dynamic: Vec<String>,
+    pub dims: BTreeMap<String, i64>,
+    /// Inputs that are constants of the module.
+    #[serde(default)]
+    pub bind: BTreeMap<String, f64>,
     #[serde(default)]
     pub versions: BTreeMap<String, String>,
 }
@@ -41,6 +45,24 @@ pub struct Record {
 pub struct Entry {
     pub record: Record,
     pub stem: PathBuf,
+}
+
+impl Entry {
+    /// The entry whose record is in a file.
+    pub fn read(path: &Path) -> std::io::Result<Entry> {
+        let record = serde_json::from_slice(&std::fs::read(path)?)?;
+        Ok(Entry { record, stem: path.with_extension("") })
+    }
+
+    fn file(&self, extension: &str) -> PathBuf {
+        PathBuf::from(format!("{}.{extension}", self.stem.display()))
+    }
+
+    /// What the module computes for the golden's inputs.
+    pub fn outputs(&self, level: Level) -> Result<Vec<NamedTensor>, Error> {
+        let arrays = npz::read_npz(&self.file("npz"))?;
+        forward(self, level, &marked(&arrays, "input:"), &mut Row::new(&self.record))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,6 +97,28 @@ pub struct Row {
     pub max_rel: f64,
 }
 
+impl Row {
+    /// The row of an entry that has not been run.
+    fn new(record: &Record) -> Row {
+        Row {
+            name: record.name.clone(),
+            family: record.family.clone(),
+            exporter: record.exporter.clone(),
+            status: Status::NotExported,
+            reason: record.reason.clone().unwrap_or_default(),
+            opset: record.opset,
+            nodes: record.nodes,
+            operators: record.operators.keys().cloned().collect(),
+            dynamic: record.dims.keys().cloned().collect(),
+            module_bytes: 0,
+            arena_bytes: 0,
+            export_ms: 0.0,
+            run_ms: 0.0,
+            max_rel: 0.0,
+        }
+    }
+}
+
 /// `$WASM_TORCH_CACHE/zoo`, by default `~/.cache/wasm-torch/zoo`.
 pub fn cache() -> Option<PathBuf> {
     let cache = std::env::var_os("WASM_TORCH_CACHE").map(PathBuf::from);
@@ -87,36 +131,17 @@ pub fn entries(folder: &Path) -> std::io::Result<Vec<Entry>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.filter_map(|f| Some(f.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|e| e == "json"));
     files.sort();
-    let entry = |path: PathBuf| {
-        let record = serde_json::from_slice(&std::fs::read(&path)?)?;
-        Ok(Entry { record, stem: path.with_extension("") })
-    };
-    files.into_iter().map(entry).collect()
+    files.iter().map(|path| Entry::read(path)).collect()
 }
 
 /// Compiles, runs and compares one entry; whatever goes wrong becomes the row's reason.
 pub fn run(entry: &Entry, level: Level, tolerance: Tolerance) -> Row {
     let record = &entry.record;
-    let mut row = Row {
-        name: record.name.clone(),
-        family: record.family.clone(),
-        exporter: record.exporter.clone(),
-        status: Status::NotExported,
-        reason: record.reason.clone().unwrap_or_default(),
-        opset: record.opset,
-        nodes: record.nodes,
-        operators: record.operators.keys().cloned().collect(),
-        dynamic: record.dynamic.clone(),
-        module_bytes: 0,
-        arena_bytes: 0,
-        export_ms: 0.0,
-        run_ms: 0.0,
-        max_rel: 0.0,
-    };
+    let mut row = Row::new(record);
     if record.status != "exported" {
         return row;
     }
-    let found = catch_unwind(AssertUnwindSafe(|| evaluate(&entry.stem, level, tolerance, &mut row)));
+    let found = catch_unwind(AssertUnwindSafe(|| evaluate(entry, level, tolerance, &mut row)));
     (row.status, row.reason) = match found {
         Ok(Ok(differences)) => match differences.iter().find(|d| !d.ok) {
             None => (Status::Pass, String::new()),
@@ -136,27 +161,10 @@ fn describe(difference: &Difference) -> String {
     difference.mismatch.clone().map_or(format!("{output}: relative error {max_rel:.1e}"), |m| format!("{output}: {m}"))
 }
 
-/// `stem.onnx` against `stem.npz`.
-fn evaluate(stem: &Path, level: Level, tolerance: Tolerance, row: &mut Row) -> Result<Vec<Difference>, Error> {
-    let with = |extension: &str| PathBuf::from(format!("{}.{extension}", stem.display()));
-    let (model, arrays) = (with("onnx"), npz::read_npz(&with("npz"))?);
-    let options = ExportOptions {
-        level: Some(level),
-        model: ModelOptions { dims: dims(&model, &arrays)?, ..ModelOptions::default() },
-        variants: Some(vec!["baseline".into()]),
-        ..ExportOptions::default()
-    };
-    let compiled = wasm_torch::compile(&model, &options, &mut |_| {})?;
-    row.export_ms = compiled.report.stages.total_ms;
-    row.module_bytes = compiled.report.sizes.total;
-    row.arena_bytes = compiled.report.memory.arena_bytes;
-    let mut instance = Instance::load(&compiled.linked.wasm)?;
-    let inputs = marked(&arrays, "input:");
-    // Twice: nothing may be left over from the first time.
-    instance.forward(&inputs)?;
-    let start = Instant::now();
-    let found = instance.forward(&inputs)?;
-    row.run_ms = start.elapsed().as_secs_f64() * 1e3;
+/// The model against its golden.
+fn evaluate(entry: &Entry, level: Level, tolerance: Tolerance, row: &mut Row) -> Result<Vec<Difference>, Error> {
+    let arrays = npz::read_npz(&entry.file("npz"))?;
+    let found = forward(entry, level, &marked(&arrays, "input:"), row)?;
     let missing = |name: &str| Error::Usage(format!("the module has no output `{name}`"));
     let mut differences = vec![];
     for expected in marked(&arrays, "output:") {
@@ -166,6 +174,31 @@ fn evaluate(stem: &Path, level: Level, tolerance: Tolerance, row: &mut Row) -> R
         differences.push(difference);
     }
     Ok(differences)
+}
+
+/// Compiles a model, free dimensions bound to the golden's sizes, and runs it.
+fn forward(entry: &Entry, level: Level, inputs: &[NamedTensor], row: &mut Row) -> Result<Vec<NamedTensor>, Error> {
+    let record = &entry.record;
+    let dims = record.dims.iter().map(|(name, size)| format!("{name}={size}").parse().map_err(Error::Usage)).collect::<Result<_, _>>()?;
+    let bind = record.bind.iter().map(|(name, value)| BindOption { input: name.clone(), value: value.to_string() }).collect();
+    let options = ExportOptions {
+        level: Some(level),
+        model: ModelOptions { dims, bind },
+        variants: Some(vec!["baseline".into()]),
+        ..ExportOptions::default()
+    };
+    let compiled = wasm_torch::compile(&entry.file("onnx"), &options, &mut |_| {})?;
+    row.export_ms = compiled.report.stages.total_ms;
+    row.module_bytes = compiled.report.sizes.total;
+    row.arena_bytes = compiled.report.memory.arena_bytes;
+    let mut instance = Instance::load(&compiled.linked.wasm)?;
+    let unbound: Vec<NamedTensor> = inputs.iter().filter(|input| !record.bind.contains_key(&input.name)).cloned().collect();
+    // Twice: nothing may be left over from the first time.
+    instance.forward(&unbound)?;
+    let start = Instant::now();
+    let found = instance.forward(&unbound)?;
+    row.run_ms = start.elapsed().as_secs_f64() * 1e3;
+    Ok(found)
 }
 
 /// The arrays whose name begins with `mark`, without it.

@@ -28,7 +28,14 @@ pub(super) fn window(s: &Site, x: ValueId) -> Result<(Geometry, Vec<i64>), Fault
     let mut beyond = vec![0; n];
     if s.attributes.flag("ceil_mode")? {
         for (i, beyond) in beyond.iter_mut().enumerate() {
-            let size = s.shape(x)[2 + i].as_const().ok_or_else(|| Fault::run_time("rounded output size"))?;
+            let Some(size) = s.shape(x)[2 + i].as_const() else {
+                // Where no window can begin behind the input, one step less than a stride rounds every size up.
+                if g.extent(i) < g.pads[n + i] + g.strides[i] {
+                    return Err(Fault::run_time("rounded output size"));
+                }
+                *beyond = g.strides[i] - 1;
+                continue;
+            };
             let room = size + g.pads[i] + g.pads[n + i] - g.extent(i);
             if room < 0 {
                 invalid!("the kernel {:?} does not fit into {}", g.kernel, s.ty(x));

@@ -5,6 +5,7 @@ use crate::error::{Fault, invalid, unsupported};
 use crate::site::Site;
 use crate::tensor::{dtype, to_dense, to_tensor};
 use ir::ops::map::broadcast_dims;
+use ir::ops::routine::dynamic::Cumulate;
 use ir::{Dim, Tensor, ValueId};
 
 pub(super) const ROWS: &[Row] = &[
@@ -122,7 +123,8 @@ fn range(s: &mut Site) -> Result<ValueId, Fault> {
     Ok(s.constant_value(Tensor::from_fn(s.dtype(ids[0]), &[n as usize], |i| start + i as f64 * delta)))
 }
 
-/// A range between sizes of which some are free: the beginning of the longest one, whose length the bounds give.
+/// A range between sizes of which some are free: the beginning of the longest one, whose length the bounds give, or running
+/// sums of steps where they don't.
 fn free_range(s: &mut Site, ids: [ValueId; 3]) -> Result<Option<ValueId>, Fault> {
     let dtype = s.dtype(ids[0]);
     let sizes = ids.map(|id| s.graph.value(id).sizes.as_ref().and_then(|sizes| sizes.first().cloned()));
@@ -133,10 +135,20 @@ fn free_range(s: &mut Site, ids: [ValueId; 3]) -> Result<Option<ValueId>, Fault>
     }
     let n = (limit - start.clone()).ceil_div(delta);
     let (least, most) = n.range(&s.graph.symbols);
-    let Some(most) = most.and_then(|most| usize::try_from(most).ok()).filter(|most| *most <= LIMIT) else { return Ok(None) };
+    let most = most.and_then(|most| usize::try_from(most).ok()).filter(|most| *most <= LIMIT);
     let n = if least.is_some_and(|least| least >= 0) { n } else { n.max(0) };
-    let longest = s.constant_value(Tensor::from_fn(dtype, &[most], |i| (i as i64 * delta) as f64));
-    let range = s.slice(longest, 0, 0i64.into(), n, 1)?;
+    let range = match most {
+        Some(most) => {
+            let longest = s.constant_value(Tensor::from_fn(dtype, &[most], |i| (i as i64 * delta) as f64));
+            s.slice(longest, 0, 0i64.into(), n, 1)?
+        }
+        None => {
+            let step = s.constant_value(Tensor::from_fn(dtype, &[], |_| delta as f64));
+            let steps = s.expand(step, vec![n])?;
+            let axis = s.constant_value(Tensor::scalar(0i64));
+            s.add(Cumulate { product: false, exclusive: true, reverse: false }, &[steps, axis])?
+        }
+    };
     let start = s.size_operand(&start, dtype)?;
     s.map(ir::pointwise::Fn::Add, [range.into(), start]).map(Some)
 }
