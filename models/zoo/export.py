@@ -28,7 +28,7 @@ from registry import ARCHITECTURES  # noqa: E402
 
 FAMILIES = ("vision", "hand", "detection", "text", "trained", "timm_models")
 # What `models/zoo/small` holds.
-SMALL = ("espcn", "text_cnn", "style_transfer", "tcn", "spectrogram_cnn", "tiny_bert", "tiny_llama", "tiny_llama_cache")
+SMALL = ("style_transfer", "tcn", "spectrogram_cnn", "tiny_bert", "tiny_llama", "tiny_llama_cache")
 # The exporter's name of files that others exported.
 AS_IS = "given"
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "onnx", "onnxscript", "onnxruntime")

@@ -54,7 +54,8 @@ impl Entry {
         Ok(Entry { record, stem: path.with_extension("") })
     }
 
-    fn file(&self, extension: &str) -> PathBuf {
+    /// The file of this entry with an extension: `onnx`, `npz`.
+    pub fn file(&self, extension: &str) -> PathBuf {
         PathBuf::from(format!("{}.{extension}", self.stem.display()))
     }
 
