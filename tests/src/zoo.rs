@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use wasm_torch::compare::{Difference, Tolerance, compare};
-use wasm_torch::options::BindOption;
+use wasm_torch::options::{BindOption, DimOption};
 use wasm_torch::{Error, ExportOptions, Instance, ModelOptions, NamedTensor, npz};
 
 /// What `export.py` recorded about one architecture and exporter.
@@ -62,7 +62,7 @@ impl Entry {
     /// What the module computes for the golden's inputs.
     pub fn outputs(&self, level: Level) -> Result<Vec<NamedTensor>, Error> {
         let arrays = npz::read_npz(&self.file("npz"))?;
-        forward(self, level, &marked(&arrays, "input:"), &mut Row::new(&self.record))
+        forward(self, How::bound(level), &marked(&arrays, "input:"), &mut Row::new(&self.record))
     }
 }
 
@@ -135,14 +135,28 @@ pub fn entries(folder: &Path) -> std::io::Result<Vec<Entry>> {
     files.iter().map(|path| Entry::read(path)).collect()
 }
 
+/// How the models are compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct How {
+    pub level: Level,
+    /// Dimensions stay free, from 1 to twice the golden's size; else they are bound to it.
+    pub free: bool,
+}
+
+impl How {
+    pub fn bound(level: Level) -> How {
+        How { level, free: false }
+    }
+}
+
 /// Compiles, runs and compares one entry; whatever goes wrong becomes the row's reason.
-pub fn run(entry: &Entry, level: Level, tolerance: Tolerance) -> Row {
+pub fn run(entry: &Entry, how: How, tolerance: Tolerance) -> Row {
     let record = &entry.record;
     let mut row = Row::new(record);
     if record.status != "exported" {
         return row;
     }
-    let found = catch_unwind(AssertUnwindSafe(|| evaluate(entry, level, tolerance, &mut row)));
+    let found = catch_unwind(AssertUnwindSafe(|| evaluate(entry, how, tolerance, &mut row)));
     (row.status, row.reason) = match found {
         Ok(Ok(differences)) => match differences.iter().find(|d| !d.ok) {
             None => (Status::Pass, String::new()),
@@ -163,9 +177,9 @@ fn describe(difference: &Difference) -> String {
 }
 
 /// The model against its golden.
-fn evaluate(entry: &Entry, level: Level, tolerance: Tolerance, row: &mut Row) -> Result<Vec<Difference>, Error> {
+fn evaluate(entry: &Entry, how: How, tolerance: Tolerance, row: &mut Row) -> Result<Vec<Difference>, Error> {
     let arrays = npz::read_npz(&entry.file("npz"))?;
-    let found = forward(entry, level, &marked(&arrays, "input:"), row)?;
+    let found = forward(entry, how, &marked(&arrays, "input:"), row)?;
     let missing = |name: &str| Error::Usage(format!("the module has no output `{name}`"));
     let mut differences = vec![];
     for expected in marked(&arrays, "output:") {
@@ -177,13 +191,17 @@ fn evaluate(entry: &Entry, level: Level, tolerance: Tolerance, row: &mut Row) ->
     Ok(differences)
 }
 
-/// Compiles a model, free dimensions bound to the golden's sizes, and runs it.
-fn forward(entry: &Entry, level: Level, inputs: &[NamedTensor], row: &mut Row) -> Result<Vec<NamedTensor>, Error> {
+/// Compiles a model and runs it.
+fn forward(entry: &Entry, how: How, inputs: &[NamedTensor], row: &mut Row) -> Result<Vec<NamedTensor>, Error> {
     let record = &entry.record;
-    let dims = record.dims.iter().map(|(name, size)| format!("{name}={size}").parse().map_err(Error::Usage)).collect::<Result<_, _>>()?;
+    let dim = |(name, size): (&String, &i64)| match how.free {
+        true => DimOption { name: name.clone(), size: 2 * size, least: Some(1) },
+        false => DimOption::bound(name, *size),
+    };
+    let dims = record.dims.iter().map(dim).collect();
     let bind = record.bind.iter().map(|(name, value)| BindOption { input: name.clone(), value: value.to_string() }).collect();
     let options = ExportOptions {
-        level: Some(level),
+        level: Some(how.level),
         model: ModelOptions { dims, bind },
         variants: Some(vec!["baseline".into()]),
         ..ExportOptions::default()

@@ -65,6 +65,9 @@ pub trait Algebra {
     fn binary(&mut self, f: DimFn, a: Self::Value, b: Self::Value) -> Self::Value;
 }
 
+/// Quotients of polynomials with more terms are not looked for.
+const MOST_TERMS: usize = 32;
+
 /// The inclusive range of values a symbol may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
@@ -122,7 +125,7 @@ impl Dim {
         }
     }
 
-    /// `self / divisor` when the quotient is known to be exact: `s*64 / 64`, `s*h*4 / (h*2)`.
+    /// `self / divisor` when the quotient is known to be exact: `s*64 / 64`, `s*h*4 / (h*2)`, `(16*s+16) / (8*s+8)`.
     pub fn div_exact(&self, divisor: &Dim) -> Option<Dim> {
         if let (Some(a), Some(b)) = (self.as_const(), divisor.as_const()) {
             return (b != 0 && a % b == 0).then(|| (a / b).into());
@@ -130,20 +133,23 @@ impl Dim {
         if self == divisor {
             return Some(1.into());
         }
-        let by = divisor.terms();
-        let [(product, coefficient)] = by.iter().collect::<Vec<_>>()[..] else { return None };
-        let mut quotient = BTreeMap::new();
-        for (atoms, c) in self.terms() {
-            let mut rest = atoms;
-            for atom in product {
-                rest.remove(rest.iter().position(|a| a == atom)?);
+        // Long division by the divisor's leading monomial.
+        let leading = |dim: &Dim| dim.terms().into_iter().max_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+        let (product, coefficient) = leading(divisor)?;
+        let (mut quotient, mut rest) = (Dim::from(0), self.clone());
+        for _ in 0..MOST_TERMS {
+            let Some((mut atoms, c)) = leading(&rest) else { return Some(quotient) };
+            for atom in &product {
+                atoms.remove(atoms.iter().position(|a| a == atom)?);
             }
             if c % coefficient != 0 {
                 return None;
             }
-            quotient.insert(rest, c / coefficient);
+            let term = Dim::from_terms(BTreeMap::from([(atoms, c / coefficient)]));
+            rest = rest - divisor.clone() * term.clone();
+            quotient = quotient + term;
         }
-        Some(Dim::from_terms(quotient))
+        None
     }
 
     /// The function applied to two sizes.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use wasm_torch::compare::Tolerance;
 use wasm_torch::write_atomically;
 use wasm_torch_tests::Level;
-use wasm_torch_tests::zoo::{self, Row, Status, table};
+use wasm_torch_tests::zoo::{self, How, Row, Status, table};
 
 /// Run the model zoo
 #[derive(Debug, Parser)]
@@ -22,6 +22,9 @@ struct Arguments {
     /// Largest relative error; by default 1e-4, at -O3 1e-3
     #[arg(long)]
     rtol: Option<f64>,
+    /// Leave dimensions free, up to twice the golden's size; only models that have some
+    #[arg(long)]
+    free: bool,
     /// The folder of the exports; by default zoo/ in the cache
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -45,7 +48,7 @@ fn main() -> Result<()> {
     let folder = arguments.folder.clone().or_else(zoo::cache).context("no cache: set WASM_TORCH_CACHE")?;
     let entries = zoo::entries(&folder).with_context(|| format!("{}: run models/zoo/export.py first", folder.display()))?;
     let rtol = arguments.rtol.unwrap_or(if arguments.level == Level::O3 { 1e-3 } else { 1e-4 });
-    let file = arguments.results.join(format!("{}.json", arguments.level));
+    let file = arguments.results.join(format!("{}{}.json", arguments.level, if arguments.free { ".free" } else { "" }));
     let mut rows: BTreeMap<String, Row> =
         std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let key = |entry: &zoo::Entry| format!("{}.{}", entry.record.name, entry.record.exporter);
@@ -55,10 +58,11 @@ fn main() -> Result<()> {
         let name = key(entry);
         let chosen = arguments.names.is_empty() || arguments.names.iter().any(|part| name.contains(part));
         let done = rows.get(&name).is_some_and(|row| row.status == Status::Pass);
-        if !chosen || arguments.failing && done {
+        let how = How { level: arguments.level, free: arguments.free };
+        if !chosen || arguments.failing && done || how.free && entry.record.dims.is_empty() {
             continue;
         }
-        let row = zoo::run(entry, arguments.level, Tolerance { rtol, atol: 0.0 });
+        let row = zoo::run(entry, how, Tolerance { rtol, atol: 0.0 });
         let (status, reason) = (row.status, table::one_line(&row.reason));
         eprintln!("{name}: {status:?} {reason} (error {:.1e}, export {:.1} s, run {:.1} ms)", row.max_rel, row.export_ms / 1e3, row.run_ms);
         rows.insert(name, row);

@@ -42,6 +42,9 @@ fn exact_quotients() {
         ("s*h+h", "h", Some("s+1")),
         ("s", "h", None),
         ("s+1", "s+1", Some("1")),
+        ("16*s+16", "8*s+8", Some("2")),
+        ("s*s+h*s+s+h", "s+h", Some("s+1")),
+        ("s*s+1", "s+1", None),
         ("0", "s", Some("0")),
     ] {
         assert_eq!(dim(a).div_exact(&dim(b)), quotient.map(dim), "{a} / {b}");
