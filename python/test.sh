@@ -32,8 +32,18 @@ cd "$root/python"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 cargo fmt -- --check
 cargo clippy --quiet --all-targets -- -D warnings
-PATH=$venv/bin:$PATH "$python" -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
-    --config-settings=build-args="--profile dev" .
+# As `pip install ./python` does it, but for the profile, and for the wheel that stays to be measured.
+wheels=$CARGO_TARGET_DIR/wheels
+rm -rf "$wheels"
+PATH=$venv/bin:$PATH "$python" -m pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps \
+    --config-settings=build-args="--profile dev" --wheel-dir "$wheels" .
+size=$(wc -c <"$wheels"/*.whl)
+echo "the wheel has $size bytes"
+if ((size > 15000000)); then
+    echo "error: a wheel has at most 15000000 bytes" >&2
+    exit 1
+fi
+"$python" -m pip install -q --disable-pip-version-check --no-deps --force-reinstall "$wheels"/*.whl
 # Not from the sources: what is tested is what was installed.
 cd "$root/python/tests"
 "$python" -m pytest -c ../pyproject.toml --rootdir .. "$@" .

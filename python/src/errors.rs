@@ -86,20 +86,30 @@ fn import(errors: &onnx::ImportErrors) -> (&'static str, Value) {
 
 fn lower(errors: &[lower::LowerError]) -> (&'static str, Value) {
     use lower::LowerError as E;
-    let layers: Vec<&String> = errors
-        .iter()
-        .filter_map(|error| match error {
-            E::FreeSize { layer, .. } | E::Unsupported { layer, .. } | E::Bug { layer, .. } => Some(layer),
-            E::TooLarge { .. } => None,
-        })
-        .collect();
     let class = match errors.first() {
         Some(E::FreeSize { .. }) => "ShapeError",
-        Some(E::Unsupported { .. }) => "UnsupportedOperatorError",
+        Some(E::FreeOperator { .. } | E::Unsupported { .. }) => "UnsupportedOperatorError",
         Some(E::Bug { .. }) => "InternalError",
         _ => "ExportError",
     };
-    (class, json!({ "layers": layers }))
+    let layers: Vec<&String> = errors.iter().filter_map(layer).collect();
+    let operators: Vec<&String> = errors.iter().filter_map(operator).collect();
+    (class, json!({ "layers": layers, "operators": operators }))
+}
+
+fn layer(error: &lower::LowerError) -> Option<&String> {
+    use lower::LowerError as E;
+    match error {
+        E::FreeSize { layer, .. } | E::FreeOperator { layer, .. } | E::Unsupported { layer, .. } | E::Bug { layer, .. } => Some(layer),
+        _ => None,
+    }
+}
+
+fn operator(error: &lower::LowerError) -> Option<&String> {
+    match error {
+        lower::LowerError::FreeOperator { operator, .. } => Some(operator),
+        _ => None,
+    }
 }
 
 fn engine(error: &EngineError) -> (&'static str, Value) {

@@ -110,7 +110,8 @@ def export_to_wasm(
         if verify and settings["example_input"] is not None:
             say("comparing the module with the model")
             if tolerance is None:
-                tolerance = TOLERANCE if settings["quantization"] is None else QUANTIZED_TOLERANCE
+                exact = settings["quantization"] is None and given.get("weights") is None
+                tolerance = TOLERANCE if exact else QUANTIZED_TOLERANCE
             report.verification = _verify(model, source, settings, given, report, tolerance, work)
     _check_size(report, settings["target_size_mb"])
     return report

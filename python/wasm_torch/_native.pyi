@@ -3,6 +3,19 @@
 from os import PathLike
 from typing import Callable, Optional, Sequence, Union, final
 
+__all__ = [
+    "__version__",
+    "PRODUCER",
+    "Instance",
+    "Reference",
+    "export_model",
+    "inspect_model",
+    "inspect_module",
+    "export_options",
+    "pipeline",
+    "command_line",
+]
+
 __version__: str
 PRODUCER: str
 
