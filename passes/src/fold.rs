@@ -5,6 +5,7 @@
 //! expressions that read them.
 
 use crate::context::{Context, node_name};
+use crate::control::fold_control;
 use crate::fuse::body::{Body, drop_unused};
 use crate::rules;
 use ir::ops::Op;
@@ -20,6 +21,7 @@ const SMALL_BYTES: usize = 4096;
 pub fn constant_folding(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
     loop {
         let before = context.changes();
+        fold_control(graph, context)?;
         fold_nodes(graph, context);
         drop_equal_casts(graph, context);
         inline_scalars(graph, context);
@@ -40,7 +42,7 @@ pub(crate) fn fold_nodes(graph: &mut Graph, context: &mut Context) {
         }
         let node = graph.node(id);
         let constants: Option<Vec<Arc<Tensor>>> = node.inputs.iter().map(|v| graph.constant(*v).cloned()).collect();
-        let Some(constants) = constants.filter(|c| !c.is_empty()) else { continue };
+        let Some(constants) = constants.filter(|c| !c.is_empty() && !matches!(node.op, Op::Loop(_))) else { continue };
         let Some(bytes) = node.outputs.iter().map(|v| bytes_of(graph, *v)).sum::<Option<usize>>() else { continue };
         let limit = SMALL_BYTES.max(MAX_GROWTH * constants.iter().map(|t| t.bytes().len()).sum::<usize>());
         if bytes > limit {

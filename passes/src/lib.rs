@@ -7,6 +7,7 @@
 mod attention;
 mod check;
 mod context;
+mod control;
 mod dead;
 mod error;
 mod fold;

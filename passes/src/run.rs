@@ -3,6 +3,7 @@
 
 use crate::check::{self, CheckOptions};
 use crate::context::{Context, Note};
+use crate::control;
 use crate::error::PassError;
 use crate::pipeline::{Level, PIPELINE, Pass, names};
 use crate::rules;
@@ -70,7 +71,9 @@ fn run_passes(
         let before = options.check.as_ref().map(|_| graph.clone());
         let nodes_before = graph.order().len();
         context.begin(pass.name);
-        (pass.run)(graph, &mut context).map_err(|error| PassError::Op { pass: pass.name, error })?;
+        let op = |error| PassError::Op { pass: pass.name, error };
+        control::within(graph, &mut context, pass.run).map_err(op)?;
+        (pass.run)(graph, &mut context).map_err(op)?;
         ir::verify::verify(graph)
             .map_err(|errors| PassError::Verify { pass: pass.name, errors: errors.iter().map(ToString::to_string).collect() })?;
         if let (Some(options), Some(before)) = (&options.check, &before) {

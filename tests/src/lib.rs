@@ -36,6 +36,7 @@ pub fn cases() -> Vec<Case> {
         }
     }
     cases.extend(folder_cases(&models.join("cases"), ""));
+    cases.extend(folder_cases(&models.join("cases/flow"), "flow/"));
     cases.extend(folder_cases(&models.join("cases/ops"), "ops/"));
     cases
 }
@@ -60,9 +61,9 @@ impl Case {
         npz::read_npz(&self.golden)
     }
 
-    /// A graph of one operator: its module has the baseline's code only, which keeps the browsers' tests short.
+    /// A small graph: its module has the baseline's code only, which keeps the browsers' tests short.
     fn is_operator(&self) -> bool {
-        self.name.starts_with("ops/")
+        self.name.starts_with("ops/") || self.name.starts_with("flow/")
     }
 
     /// The module at a level; symbolic dimensions take their sizes from the golden's inputs.

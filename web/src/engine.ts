@@ -62,6 +62,8 @@ export interface Backend {
   readonly memory: MemoryStats;
   /** The inputs in the manifest's order, then the values of its symbols, if it has any. */
   call(inputs: TypedArray[], options: CallOptions): Promise<CallResult>;
+  /** What the states are after the calls so far, in the manifest's order; `arrays` replace them. */
+  state(arrays?: TypedArray[]): Promise<TypedArray[]>;
   /** The same weights with another arena. */
   share(): Promise<Backend>;
   dispose(): Promise<void>;
@@ -178,6 +180,23 @@ export class Engine implements Backend {
     this.memory = instance.memoryStats();
     const { threads, why } = this.info;
     return { outputs, ms: performance.now() - start, steps, memory: this.memory, state: { threads, why } };
+  }
+
+  async state(arrays?: TypedArray[]): Promise<TypedArray[]> {
+    const shared = this.#shared;
+    const { instance } = shared;
+    const act = () => {
+      instance.selectArena(this.#arena);
+      return (instance.manifest.states ?? []).map((info, i) => {
+        if (arrays !== undefined) instance.write(info, arrays[i]!);
+        return instance.read(info, info.shape);
+      });
+    };
+    if (shared.busy === 0) return act();
+    arrays = arrays?.map((array) => array.slice());
+    const done = shared.tail.then(act);
+    shared.tail = done.catch(() => {});
+    return done;
   }
 
   async share(): Promise<Engine> {

@@ -10,6 +10,8 @@ export type ErrorCode =
   | 'fetch-failed'
   | 'missing-input'
   | 'unknown-input'
+  | 'missing-state'
+  | 'unknown-state'
   | 'shape-mismatch'
   | 'dtype-mismatch'
   | 'invalid-argument'

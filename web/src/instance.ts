@@ -85,6 +85,8 @@ export class Instance {
     if (address === 0) {
       throw new WasmTorchError('out-of-memory', 'There is no memory for another instance.', { hint: 'export with a larger `--pool-mb`' });
     }
+    // What persists begins as zeros.
+    new Uint8Array(this.exports.memory.buffer, address >>> 0, this.manifest.memory.arena_bytes + 64).fill(0);
     return this.#arenas.push(address) - 1;
   }
 

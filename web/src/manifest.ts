@@ -50,6 +50,8 @@ export interface Manifest {
   readonly model: string;
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
+  /** What stays in the module between calls, named like inputs. */
+  readonly states?: readonly TensorInfo[];
   readonly memory: MemoryInfo;
   readonly features: readonly string[];
   readonly steps: readonly StepInfo[];
@@ -91,6 +93,7 @@ export function parseManifest(section: ArrayBufferView | ArrayBuffer | undefined
   }
   manifest.inputs.forEach(checkTensor);
   manifest.outputs.forEach(checkTensor);
+  manifest.states?.forEach(checkTensor);
   return manifest;
 }
 

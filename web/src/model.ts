@@ -83,15 +83,46 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     return Object.fromEntries(this.outputs.map((info, i) => [info.name, new Tensor(outputs[i]!, shapeAt(this.manifest, info, sizes), info.dtype)])) as O;
   }
 
-  /** Runs `calls` times on zeros, so that all threads and the engine's best code are ready. Returns the milliseconds of the last call. */
+  /** What stays in the module between calls, as `export --state` says: zeros at first. */
+  get states(): readonly TensorInfo[] {
+    return this.manifest.states ?? [];
+  }
+
+  /** Copies of the states after the calls so far, by name. */
+  async saveState(): Promise<Tensors> {
+    this.#check();
+    const arrays = await this.#backend.state();
+    return Object.fromEntries(this.states.map(({ name, shape, dtype }, i) => [name, new Tensor(arrays[i]!, shape, dtype)]));
+  }
+
+  /** The next call finds these states, all of them, which `saveState` gave. */
+  async restoreState(states: Readonly<Tensors>): Promise<void> {
+    this.#check();
+    known(states, this.states, 'state');
+    this.states.forEach((info) => check(info, states[info.name], 'State'));
+    symbolValues({ ...this.manifest, inputs: this.states }, states);
+    await this.#backend.state(this.states.map(({ name }) => states[name]!.data));
+  }
+
+  /** The next call finds zeros. */
+  async resetState(): Promise<void> {
+    this.#check();
+    await this.#backend.state(zeros(this.states));
+  }
+
+  /**
+   * Runs `calls` times on zeros, so that all threads and the engine's best code are ready; states stay as they were.
+   * Returns the milliseconds of the last call.
+   */
   async warmup(calls = 3): Promise<number> {
     this.#check();
     let last = 0;
+    const states = await this.#backend.state();
     for (let call = 0; call < calls; call++) {
-      const zeros: TypedArray[] = this.inputs.map(({ dtype, shape }) => new DTYPES[dtype].array(elementCount(shape)));
       const sizes = largest(this.manifest);
-      last = (await this.#backend.call([...zeros, ...(sizes.length > 0 ? [sizes] : [])], { profile: false, ready: true })).ms;
+      last = (await this.#backend.call([...zeros(this.inputs), ...(sizes.length > 0 ? [sizes] : [])], { profile: false, ready: true })).ms;
     }
+    await this.#backend.state(states);
     return last;
   }
 
@@ -154,23 +185,31 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     if (typeof inputs !== 'object' || inputs === null) {
       throw new WasmTorchError('invalid-argument', `forward takes tensors by name; found ${inputs === null ? 'null' : typeof inputs}.`, { hint: `pass {name: tensor} for ${expected}` });
     }
-    const unknown = Object.keys(inputs).find((name) => !this.inputs.some((info) => info.name === name));
-    if (unknown !== undefined) {
-      throw new WasmTorchError('unknown-input', `The model has no input '${unknown}'.`, { hint: `its inputs are ${expected}` });
-    }
+    known(inputs, this.inputs, 'input');
     return inputs;
   }
 }
 
-/** Throws unless `tensor` is what the model takes as this input. */
-function check(info: TensorInfo, tensor: Tensor | undefined): void {
+function zeros(infos: readonly TensorInfo[]): TypedArray[] {
+  return infos.map(({ dtype, shape }) => new DTYPES[dtype].array(elementCount(shape)));
+}
+
+/** Throws when a tensor has a name that the model does not know. */
+function known(tensors: Readonly<Tensors>, infos: readonly TensorInfo[], what: 'input' | 'state'): void {
+  const unknown = Object.keys(tensors).find((name) => !infos.some((info) => info.name === name));
+  if (unknown === undefined) return;
+  throw new WasmTorchError(`unknown-${what}`, `The model has no ${what} '${unknown}'.`, { hint: `its ${what}s are ${infos.map(({ name }) => `'${name}'`).join(', ') || 'none'}` });
+}
+
+/** Throws unless `tensor` is what the model takes as this input or state. */
+function check(info: TensorInfo, tensor: Tensor | undefined, what: 'Input' | 'State' = 'Input'): void {
   const expected = `${info.dtype} ${formatSizes(info)}`;
-  if (tensor === undefined) throw new WasmTorchError('missing-input', `Input '${info.name}' is missing.`, { hint: `it takes ${expected}` });
+  if (tensor === undefined) throw new WasmTorchError(what === 'Input' ? 'missing-input' : 'missing-state', `${what} '${info.name}' is missing.`, { hint: `it takes ${expected}` });
   if (!(tensor instanceof Tensor)) {
-    throw new WasmTorchError('invalid-argument', `Input '${info.name}': expected a tensor of ${expected}, found ${typeof tensor}.`, { hint: 'wrap the data with createTensor' });
+    throw new WasmTorchError('invalid-argument', `${what} '${info.name}': expected a tensor of ${expected}, found ${typeof tensor}.`, { hint: 'wrap the data with createTensor' });
   }
   if (tensor.dtype !== info.dtype) {
-    throw new WasmTorchError('dtype-mismatch', `Input '${info.name}': expected ${info.dtype}, found ${tensor.dtype}.`, {
+    throw new WasmTorchError('dtype-mismatch', `${what} '${info.name}': expected ${info.dtype}, found ${tensor.dtype}.`, {
       hint: `createTensor(data, shape, '${info.dtype}') converts`,
     });
   }

@@ -21,6 +21,7 @@ export type Request =
     }
   | { readonly kind: 'start'; readonly loaded: LoadedModule; readonly settings: Settings }
   | { readonly kind: 'call'; readonly arena: number; readonly inputs: TypedArray[]; readonly options: CallOptions; readonly cancellable: boolean }
+  | { readonly kind: 'state'; readonly arena: number; readonly arrays: TypedArray[] | undefined }
   | { readonly kind: 'share' | 'dispose'; readonly arena: number };
 
 /** What the page says without an answer. */
@@ -175,6 +176,14 @@ export class Remote implements Backend {
     } finally {
       signal?.removeEventListener('abort', cancel);
     }
+  }
+
+  state(arrays?: TypedArray[]): Promise<TypedArray[]> {
+    const connection = this.#connection;
+    arrays = arrays?.map((array) => array.slice());
+    const done = connection.tail.then(() => connection.ask<TypedArray[]>({ kind: 'state', arena: this.#arena, arrays }));
+    connection.tail = done.catch(() => {});
+    return done;
   }
 
   async share(): Promise<Remote> {

@@ -43,6 +43,7 @@ export function serveModels(): void {
       const result = await engine.call(request.inputs, { ...request.options, signal: request.cancellable ? cancel.signal : undefined, transfer: true });
       return [result, result.outputs.map(({ buffer }) => buffer as ArrayBuffer)];
     }
+    if (request.kind === 'state') return [await engine.state(request.arrays)];
     if (request.kind === 'dispose') return [await engine.dispose()];
     const shared = await engine.share();
     return [{ arena: engines.push(shared) - 1, memory: shared.memory }];

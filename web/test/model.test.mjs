@@ -119,6 +119,32 @@ test('failures inside the module name the layer', async () => {
   await assert.rejects(long.forward(x()), fails('execution-failed', /does not have/));
 });
 
+test('states are saved, restored and cleared', async () => {
+  // The module's output in memory stands for a state: every call writes it.
+  const state = { name: 'h', dtype: 'f32', shape: [2, 3], offset: 32, bytes: 24 };
+  const model = await load({ change: (m) => ({ ...m, states: [state] }) });
+  assert.deepEqual(model.states.map(({ name }) => name), ['h']);
+  const now = async () => [...(await model.saveState()).h.data];
+  assert.deepEqual(await now(), [0, 0, 0, 0, 0, 0]);
+  await model.forward(x());
+  const saved = await model.saveState();
+  assert.deepEqual([...saved.h.data], [2, 4, 6, 8, 10, 12]);
+  await model.resetState();
+  assert.deepEqual(await now(), [0, 0, 0, 0, 0, 0]);
+  await model.restoreState(saved);
+  // Whoever asks later sees what was asked for before.
+  const [, later] = await Promise.all([model.forward(createTensor([1, 1, 1, 1, 1, 1], [2, 3])), now()]);
+  assert.deepEqual(later, [2, 2, 2, 2, 2, 2]);
+  await model.warmup(2);
+  assert.deepEqual(await now(), [2, 2, 2, 2, 2, 2], 'as before the warmup');
+  await assert.rejects(model.restoreState({}), fails('missing-state', /State 'h'/));
+  await assert.rejects(model.restoreState({ ...saved, g: saved.h }), fails('unknown-state', /no state 'g'/, ));
+  await assert.rejects(model.restoreState({ h: createTensor([1], [1]) }), fails('shape-mismatch', /'h': expected shape/));
+  const other = await model.share();
+  assert.deepEqual([...(await other.saveState()).h.data], [0, 0, 0, 0, 0, 0], 'an instance has states of its own');
+  await Promise.all([model.dispose(), other.dispose()]);
+});
+
 test('profile times every step', async () => {
   const model = await load();
   assert.equal(model.profile().calls, 0);

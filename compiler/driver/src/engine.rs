@@ -5,6 +5,7 @@ mod choose;
 mod host;
 mod inputs;
 mod memory;
+mod state;
 mod stop;
 mod threads;
 
@@ -441,7 +442,8 @@ impl Instance {
                 return Err(EngineError::Interface(format!("the size `{}` cannot be used", symbol.name)));
             }
         }
-        for port in self.manifest.inputs.iter().chain(&self.manifest.outputs) {
+        let states = self.manifest.states.iter().map(|state| &state.tensor);
+        for port in self.manifest.inputs.iter().chain(&self.manifest.outputs).chain(states) {
             let wrong = |what: String| Err(EngineError::Interface(format!("`{}` {what}", port.name)));
             let Some(dtype) = DType::from_name(&port.dtype) else { return wrong(format!("has the unknown type {}", port.dtype)) };
             let bytes = port.shape.iter().try_fold(dtype.bytes() as u64, |n, d| n.checked_mul(*d));

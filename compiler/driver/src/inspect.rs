@@ -133,6 +133,9 @@ pub struct ModuleInfo {
     /// Sizes that the shapes of the inputs choose, with their bounds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub symbols: Vec<manifest::Symbol>,
+    /// What stays between runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<manifest::State>,
     pub sizes: Sizes,
     pub kernels: Vec<WeightedKernel>,
     pub memory: Memory,
@@ -148,8 +151,22 @@ pub fn module(bytes: &[u8]) -> Result<ModuleInfo, link::ManifestError> {
     let manifest = link::read_manifest(bytes)?;
     let sizes = link::read_sizes(bytes)?;
     let memory = Memory::from(&manifest);
-    let Manifest { abi, producer, model, inputs, outputs, variant, features, variants, external_weights, steps, options, symbols, .. } =
-        manifest;
+    let Manifest {
+        abi,
+        producer,
+        model,
+        inputs,
+        outputs,
+        states,
+        variant,
+        features,
+        variants,
+        external_weights,
+        steps,
+        options,
+        symbols,
+        ..
+    } = manifest;
     Ok(ModuleInfo {
         model,
         producer,
@@ -162,6 +179,7 @@ pub fn module(bytes: &[u8]) -> Result<ModuleInfo, link::ManifestError> {
         inputs,
         outputs,
         symbols,
+        states,
         kernels: sizes.kernels.iter().map(|(name, bytes)| WeightedKernel { name: name.clone(), bytes: *bytes }).collect(),
         sizes: (&sizes).into(),
         memory,

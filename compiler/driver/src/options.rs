@@ -54,6 +54,11 @@ pub struct ExportOptions {
     #[arg(long, value_name = "MIB", help_heading = "Optimisation")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_budget_mb: Option<u32>,
+    /// Keep a tensor in the module between runs: this output is what the input is in the next run, zeros at first; may be
+    /// repeated
+    #[arg(long = "state", value_name = "OUTPUT=INPUT", help_heading = "Module")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<StateOption>,
     /// How far the run-time memory pools may grow, in MiB
     #[arg(long, value_name = "MIB", help_heading = "Module")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,6 +132,7 @@ impl ExportOptions {
             winograd: self.level == Some(Level::O3),
             fast_math: self.level == Some(Level::O3),
             winograd_budget: self.memory_budget_mb.map(|mb| u64::from(mb) << 20),
+            states: self.states.iter().map(|state| (state.output.clone(), state.input.clone())).collect(),
             ..lower::Options::default()
         };
         let import = ImportOptions { batch: Some(1), ..self.model.resolve()? };
@@ -151,6 +157,7 @@ impl ExportOptions {
         };
         add("dim", self.model.dims.iter().map(ToString::to_string).collect());
         add("bind", self.model.bind.iter().map(BindOption::without_path).collect());
+        add("state", self.states.iter().map(ToString::to_string).collect());
         if let Some(passes) = &self.passes {
             add("passes", passes.clone());
         }
@@ -277,6 +284,28 @@ impl std::fmt::Display for BindOption {
     }
 }
 
+/// An output and the input that it is in the next run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StateOption {
+    pub output: String,
+    pub input: String,
+}
+
+impl FromStr for StateOption {
+    type Err = String;
+    fn from_str(text: &str) -> Result<StateOption, String> {
+        let (output, input) = name_and_value(text, "hidden_out=hidden")?;
+        Ok(StateOption { output: output.into(), input: input.into() })
+    }
+}
+
+impl std::fmt::Display for StateOption {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}={}", self.output, self.input)
+    }
+}
+
 /// Splits at the last `=`: names may hold one, sizes and most values do not.
 fn name_and_value<'a>(text: &'a str, example: &str) -> Result<(&'a str, &'a str), String> {
     match text.rsplit_once('=') {
@@ -300,7 +329,7 @@ macro_rules! string_forms {
         }
     )*};
 }
-string_forms!(DimOption, BindOption);
+string_forms!(DimOption, BindOption, StateOption);
 
 #[cfg(test)]
 mod tests {

@@ -27,8 +27,11 @@ pub fn verify(
     tolerance: Tolerance,
 ) -> Result<Sample, Error> {
     crate::engine::check_inputs(instance.manifest(), inputs)?;
-    let expected = oracle.outputs(inputs)?;
-    let found = instance.forward(inputs)?;
+    // States are inputs and outputs of the model, and stay in the module from sample to sample.
+    let expected = oracle.outputs(&[inputs, &instance.save_state()].concat())?;
+    let mut found = instance.forward(inputs)?;
+    let states = instance.save_state().into_iter().zip(&instance.manifest().states);
+    found.extend(states.map(|(saved, state)| NamedTensor::new(&state.output, saved.tensor)));
     let mut outputs: Vec<Difference> = expected
         .iter()
         .map(|expected| match found.iter().find(|f| f.name == expected.name) {

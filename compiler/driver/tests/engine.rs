@@ -60,6 +60,7 @@ fn module(address: i32, value: i32) -> Vec<u8> {
         inputs: vec![port("x", 0)],
         outputs: vec![port("y", 1)],
         free: Default::default(),
+        states: vec![],
         arena_bytes: 32,
         live_bytes: 32,
     };

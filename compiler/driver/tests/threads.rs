@@ -87,6 +87,7 @@ fn plan(rounds: i32, last: Kernel) -> Plan {
         inputs: vec![port("a", 0)],
         outputs: vec![port("b", 1), port("d", 3)],
         free: Default::default(),
+        states: vec![],
         arena_bytes: (16 * N) as u32,
         live_bytes: (16 * N) as u32,
     }

@@ -178,6 +178,18 @@ impl Graph {
         id
     }
 
+    /// Takes inputs away that nothing uses: those of which `keep` says no, by their number.
+    pub fn retain_inputs(&mut self, keep: impl Fn(usize) -> bool) {
+        let mut number = 0;
+        self.inputs.retain(|_| {
+            number += 1;
+            keep(number - 1)
+        });
+        for (i, id) in self.inputs.iter().enumerate() {
+            self.values[id.0 as usize].def = Def::Input(i);
+        }
+    }
+
     /// Adds a constant.
     pub fn add_const(&mut self, name: &str, tensor: impl Into<Arc<Tensor>>) -> ValueId {
         let tensor = tensor.into();

@@ -39,6 +39,7 @@ pub fn check(plan: &Plan) -> Vec<PlanError> {
     for (what, ports) in [("input", &plan.inputs), ("output", &plan.outputs)] {
         ports.iter().for_each(|port| check_port(&mut problems, plan, what, port));
     }
+    plan.states.iter().for_each(|state| check_port(&mut problems, plan, "state", &state.port));
     for (index, step) in plan.steps.iter().enumerate() {
         check_step(&mut problems, plan, &step_name(index, step), step);
     }

@@ -2,7 +2,7 @@
 
 use crate::layout::Layout;
 use crate::{Kind, LinkError, LinkInfo, weights};
-use abi::manifest::{Manifest, Memory, Step, Symbol, Tensor, Variant};
+use abi::manifest::{Manifest, Memory, State, Step, Symbol, Tensor, Variant};
 use lower::plan::{Arg, Plan, Port};
 use std::collections::BTreeSet;
 use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
@@ -63,6 +63,7 @@ pub fn manifest(plan: &Plan, info: &LinkInfo, layout: &Layout, own: Variant, var
         model: plan.model.clone(),
         inputs: plan.inputs.iter().map(|port| tensor(plan, port)).collect(),
         outputs: plan.outputs.iter().map(|port| tensor(plan, port)).collect(),
+        states: plan.states.iter().map(|s| State { tensor: tensor(plan, &s.port), output: s.output.clone() }).collect(),
         memory: Memory {
             weights_base: layout.weights_base,
             weights_bytes: layout.weights_bytes,

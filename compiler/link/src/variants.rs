@@ -73,7 +73,13 @@ pub fn difference(plan: &Plan, other: &Plan) -> Option<String> {
         return differs("the buffers");
     }
     let ports = |plan: &Plan| {
-        plan.inputs.iter().chain(&plan.outputs).map(|p| (p.name.clone(), p.shape.clone(), p.buffer, p.offset, p.bytes)).collect::<Vec<_>>()
+        let states = plan.states.iter().map(|state| &state.port);
+        plan.inputs
+            .iter()
+            .chain(&plan.outputs)
+            .chain(states)
+            .map(|p| (p.name.clone(), p.shape.clone(), p.buffer, p.offset, p.bytes))
+            .collect::<Vec<_>>()
     };
     if ports(plan) != ports(other) {
         return differs("the inputs or outputs");

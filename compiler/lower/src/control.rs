@@ -20,6 +20,7 @@ use ir::algorithm::routine::Routine;
 use ir::ops::control::{If, Loop};
 use ir::{DType, Op};
 use kernel::{I32, I64, K, i32_load8_u, i32_mul, i64_add, i64_lt_s, load};
+use std::sync::Arc;
 
 /// Writes a node that holds graphs; `nx.outputs` are buffers of their own.
 pub fn write(cx: &mut Cx, nx: &NodeCx, op: &Op) -> Result<(), Vec<LowerError>> {
@@ -38,7 +39,7 @@ fn branch(cx: &mut Cx, nx: &NodeCx, op: &If) -> Result<(), Vec<LowerError>> {
     for (graph, taken) in [(&op.then, true), (&op.otherwise, false)] {
         let skip = jump(cx, nx, &condition, !taken);
         match lower_block(cx, graph, &captured, &[], &nx.outputs) {
-            Ok(results) => assign(cx, nx, &results, &nx.outputs).unwrap_or_else(|e| errors.push(e)),
+            Ok(results) => assign(cx, &nx.name, nx.origin, &results, &nx.outputs).unwrap_or_else(|e| errors.push(e)),
             Err(more) => errors.extend(more),
         }
         ways.push(skip);
@@ -80,7 +81,7 @@ fn repeat(cx: &mut Cx, nx: &NodeCx, op: &Loop) -> Result<(), Vec<LowerError>> {
     }
     // The condition first: it may share a carried value's bytes.
     count(cx, nx, &counter, &trips, &results[0], &keep, false);
-    assign(cx, nx, &results[1..=n_carried], carried).map_err(one)?;
+    assign(cx, &nx.name, nx.origin, &results[1..=n_carried], carried).map_err(one)?;
     check_count(cx, nx, op, &counter, &keep, &[]).map_err(one)?;
     let back = jump(cx, nx, &keep, true);
     land(cx, back, start);
@@ -115,12 +116,12 @@ fn land(cx: &mut Cx, jump: usize, target: usize) {
 }
 
 /// All of `to` become `from` at once: what one assignment overwrites, no later one reads.
-pub fn assign(cx: &mut Cx, nx: &NodeCx, from: &[View], to: &[View]) -> Result<(), LowerError> {
+pub fn assign(cx: &mut Cx, name: &str, origin: &[Arc<str>], from: &[View], to: &[View]) -> Result<(), LowerError> {
     let mut from = from.to_vec();
     for (i, view) in from.iter_mut().enumerate() {
         if to.iter().enumerate().any(|(j, other)| j != i && other.source == view.source) {
-            let copy = cx.temporary(&format!("{} moved", nx.name), view.dtype, &view.shape);
-            shuffle::copy(cx, view, &copy, nx.origin)?;
+            let copy = cx.temporary(&format!("{} moved", name), view.dtype, &view.shape);
+            shuffle::copy(cx, view, &copy, origin)?;
             *view = copy;
         }
     }
@@ -129,11 +130,11 @@ pub fn assign(cx: &mut Cx, nx: &NodeCx, from: &[View], to: &[View]) -> Result<()
             continue;
         }
         if from.source == to.source {
-            let copy = cx.temporary(&format!("{} moved", nx.name), from.dtype, &from.shape);
-            shuffle::copy(cx, from, &copy, nx.origin)?;
-            shuffle::copy(cx, &copy, to, nx.origin)?;
+            let copy = cx.temporary(&format!("{} moved", name), from.dtype, &from.shape);
+            shuffle::copy(cx, from, &copy, origin)?;
+            shuffle::copy(cx, &copy, to, origin)?;
         } else {
-            shuffle::copy(cx, from, to, nx.origin)?;
+            shuffle::copy(cx, from, to, origin)?;
         }
     }
     Ok(())
@@ -162,7 +163,10 @@ fn count(cx: &mut Cx, nx: &NodeCx, counter: &View, trips: &View, condition: &Vie
 /// the iterations fill them.
 fn check_count(cx: &mut Cx, nx: &NodeCx, op: &Loop, counter: &View, keep: &View, stacks: &[View]) -> Result<(), LowerError> {
     let [capacity] = &op.capacity[..] else { return Ok(()) };
-    let capacity = capacity.as_const().expect("bound size");
+    let Some(capacity) = capacity.as_const() else {
+        let symbol = capacity.symbols().first().map(ToString::to_string).unwrap_or_default();
+        return Err(LowerError::FreeSize { layer: nx.name.clone(), dim: capacity.to_string(), symbol });
+    };
     let check = NodeCx {
         inputs: vec![counter.clone(), counter.clone(), keep.clone()],
         constants: vec![None; 3],

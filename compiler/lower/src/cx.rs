@@ -31,6 +31,8 @@ pub struct Options {
     pub winograd: bool,
     /// Bytes that transformed weights may take; `None`: no limit.
     pub winograd_budget: Option<u64>,
+    /// Outputs that become inputs of the next run, as (output, input): the module keeps them.
+    pub states: Vec<(String, String)>,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             fast_math: false,
             winograd: false,
             winograd_budget: None,
+            states: vec![],
         }
     }
 }
@@ -118,6 +121,13 @@ impl Cx {
         let id = self.buffer(name, bytes);
         self.buffers[id.0].persistent = true;
         View::dense(Source::Buffer(id), DType::F32, &[bytes / 4])
+    }
+
+    /// Lets a buffer keep its contents between runs: see [`Cx::persistent`].
+    pub fn keep(&mut self, view: &View) {
+        if let Source::Buffer(id) = view.source {
+            self.buffers[id.0].persistent = true;
+        }
     }
 
     /// A dense temporary tensor of the arena.

@@ -5,6 +5,7 @@ use crate::cx::{Cx, NodeCx, Options, Product};
 use crate::free;
 use crate::layout::{self, Halos};
 use crate::plan::{Plan, Port};
+use crate::state::{self, StateOf};
 use crate::view::{Source, View};
 use crate::{LowerError, memory, write};
 use ir::{Algorithm, DType, Def, Graph, Node, NodeId, Op, Tensor, ValueId};
@@ -38,10 +39,16 @@ pub fn lower_with_products(graph: &Graph, options: &Options) -> Result<(Plan, Ve
         }
         inputs.push(view);
     }
+    let states = state::ports(graph, &options.states)?;
     let mut state = State::new(graph, cx, &inputs);
+    for port in &states {
+        // A run that fails leaves the state as it was: it is written at the end.
+        state.last_use.insert(graph.inputs[port.input], usize::MAX);
+        state.cx.keep(&inputs[port.input]);
+    }
     state.nodes()?;
     let products = std::mem::take(&mut state.cx.products);
-    state.finish(&ports).map(|plan| (plan, products)).map_err(|e| vec![e])
+    state.finish(&ports, &states).map(|plan| (plan, products)).map_err(|e| vec![e])
 }
 
 /// Lowers a graph within a node: its inputs lie at `inputs`, of which it may overwrite those that it owns; where its outputs
@@ -301,10 +308,13 @@ impl<'g> State<'g> {
         })
     }
 
-    fn finish(mut self, ports: &[View]) -> Result<Plan, LowerError> {
+    fn finish(mut self, ports: &[View], states: &[StateOf]) -> Result<Plan, LowerError> {
         let graph = self.graph;
         let mut outputs = vec![];
-        for output in &graph.outputs {
+        for (i, output) in graph.outputs.iter().enumerate() {
+            if states.iter().any(|state| state.output == i) {
+                continue;
+            }
             let view = match (&graph.value(output.value).def, self.views.get(&output.value)) {
                 (Def::Const(tensor), _) => {
                     let from = self.cx.constant(&output.name, tensor, &[]);
@@ -324,8 +334,10 @@ impl<'g> State<'g> {
                 if view.is_dense() || view.free.is_empty() { view } else { write::free::dense(&mut self.cx, &view, &output.name, &[]) };
             outputs.push(port(&output.name, &view)?);
         }
-        let inputs = graph.inputs.iter().zip(ports).map(|(id, view)| port(&graph.value(*id).name, view));
-        let inputs: Vec<Port> = inputs.collect::<Result<_, _>>()?;
+        let states = state::finish(&mut self.cx, graph, &self.views, states)?;
+        let is_state = |name: &str| states.iter().any(|state| state.port.name == name);
+        let inputs = graph.inputs.iter().map(|id| &graph.value(*id).name).zip(ports).filter(|(name, _)| !is_state(name));
+        let inputs: Vec<Port> = inputs.map(|(name, view)| port(name, view)).collect::<Result<_, _>>()?;
         if let Some(bytes) = self.cx.too_large {
             return Err(LowerError::TooLarge { what: "one tensor", bytes, limit: LIMIT });
         }
@@ -343,6 +355,7 @@ impl<'g> State<'g> {
             inputs,
             outputs,
             free,
+            states,
             arena_bytes: 0,
             live_bytes: 0,
         };
@@ -353,7 +366,7 @@ impl<'g> State<'g> {
     }
 }
 
-fn port(name: &str, view: &View) -> Result<Port, LowerError> {
+pub(crate) fn port(name: &str, view: &View) -> Result<Port, LowerError> {
     let Source::Buffer(buffer) = view.source else {
         return Err(LowerError::Bug { layer: name.into(), what: "a port must be a buffer".into() });
     };

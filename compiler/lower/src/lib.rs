@@ -14,6 +14,7 @@ pub mod plan;
 pub mod pointwise;
 pub mod print;
 pub mod schedule;
+mod state;
 pub mod view;
 mod write;
 
@@ -28,6 +29,8 @@ pub enum LowerError {
     FreeSize { layer: String, dim: String, symbol: String },
     #[error("{layer}: {operator} does not support the free size {dim} yet; bind it, e.g. --dim {symbol}=1")]
     FreeOperator { layer: String, operator: String, dim: String, symbol: String },
+    #[error("the state {output}={input}: {what}")]
+    State { output: String, input: String, what: String },
     #[error("{layer}: {what} is not supported")]
     Unsupported { layer: String, what: String },
     #[error("the model needs {bytes} bytes of {what}; a 32-bit memory holds at most {limit}")]

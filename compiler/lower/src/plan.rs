@@ -18,6 +18,8 @@ pub struct Plan {
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
     pub free: Free,
+    /// Tensors that stay in the module between runs.
+    pub states: Vec<StatePort>,
     /// Size of the arena in bytes, and the largest sum of bytes live at one step.
     pub arena_bytes: u32,
     pub live_bytes: u32,
@@ -123,6 +125,14 @@ pub struct Weight {
     pub align: u32,
     /// Layer names.
     pub origin: Vec<String>,
+}
+
+/// A tensor that a run finds as an input and leaves as an output: zeros before the first one.
+#[derive(Debug, Clone)]
+pub struct StatePort {
+    /// Named like the input.
+    pub port: Port,
+    pub output: String,
 }
 
 /// A model input or output.

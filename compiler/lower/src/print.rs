@@ -13,6 +13,13 @@ impl Display for Plan {
         let (tasks, macs) = self.steps.iter().fold((0, 0), |(t, m), s| (t + u64::from(s.tasks), m + s.macs));
         writeln!(f, "weights {weights} bytes, kernels {}, steps {}, tasks {tasks}, macs {macs}", self.kernels.len(), self.steps.len())?;
         section(f, "inputs", ["name", "type", "buffer", "offset", "bytes"], self.inputs.iter().map(|p| self.port(p)))?;
+        if !self.states.is_empty() {
+            let states = self.states.iter().map(|s| {
+                let [name, rest @ ..] = self.port(&s.port);
+                [vec![format!("{name} = {}", s.output)], rest.to_vec()].concat().try_into().expect("as many columns")
+            });
+            section(f, "states", ["name", "type", "buffer", "offset", "bytes"], states)?;
+        }
         section(f, "outputs", ["name", "type", "buffer", "offset", "bytes"], self.outputs.iter().map(|p| self.port(p)))?;
         if !self.free.symbols.is_empty() {
             let symbols = self.free.symbols.iter().map(|(name, b)| format!("{name}={}..{}", b.min, b.max.unwrap_or(b.min)));
@@ -127,6 +134,7 @@ mod tests {
             inputs: vec![port("x", BufferId(0))],
             outputs: vec![port("scaled", BufferId(1))],
             free: Free::default(),
+            states: vec![],
             arena_bytes: 128,
             live_bytes: 128,
         };

@@ -1,15 +1,17 @@
-//! Control flow that the import resolves: branches whose condition is known (or whose results can be chosen between), loops
-//! and scans of known length, unrolled. Bodies are expanded in place, like functions.
+//! Control flow that the import resolves: branches whose condition is known, short loops and scans of known length, unrolled.
+//! Bodies are expanded in place, like functions. What cannot be resolved, or would be long, is `flow`'s business.
 
 use crate::attributes::Attributes;
 use crate::error::{Fault, invalid, unsupported};
+use crate::flow::Scanned;
 use crate::import::{Importer, Scope, Slot};
 use crate::proto::{GraphProto, NodeProto};
 use ir::ValueId;
-use ir::pointwise::Fn;
 
 /// Iterations that a loop may be unrolled to.
 const TRIP_LIMIT: i64 = 1 << 12;
+/// Nodes of all iterations up to which a loop is unrolled without need.
+const UNROLLED_NODES: i64 = 1 << 8;
 /// Bodies within bodies.
 const DEPTH_LIMIT: usize = 32;
 
@@ -69,7 +71,7 @@ impl<'m> Importer<'m> {
     pub(crate) fn structured(&mut self, s: &Structured<'_, 'm>) -> Result<Vec<Slot<'m>>, Fault> {
         match s.node.op_type() {
             "If" => self.branch(s),
-            "Loop" => self.unroll_loop(s),
+            "Loop" => self.repeat(s),
             "Scan" => self.scan(s),
             "SequenceMap" => self.sequence_map(s),
             "FlexAttention" => self.flex_attention(s),
@@ -103,27 +105,41 @@ impl<'m> Importer<'m> {
         tensor.map(|t| t.get_f64(0)).or_else(|| size().map(|n| n as f64))
     }
 
-    /// A condition that is not known chooses between the results of both branches.
     fn branch(&mut self, s: &Structured<'_, 'm>) -> Result<Vec<Slot<'m>>, Fault> {
-        let condition = s.value(0)?;
         let (then, otherwise) = (s.body("then_branch")?, s.body("else_branch")?);
-        if let Some(known) = self.known(condition) {
-            return self.body(if known != 0.0 { then } else { otherwise }, &[], s.scope);
+        match self.known(s.value(0)?) {
+            Some(known) => self.body(if known != 0.0 { then } else { otherwise }, &[], s.scope),
+            None if s.scope.depth >= DEPTH_LIMIT => invalid!("bodies nest deeper than {DEPTH_LIMIT}"),
+            None => self.run_time_branch(s),
         }
-        let (a, b) = (self.body(then, &[], s.scope)?, self.body(otherwise, &[], s.scope)?);
-        let mut results = vec![];
-        for (a, b) in a.into_iter().zip(b) {
-            results.push(match (a, b) {
-                (Slot::Unknown, _) | (_, Slot::Unknown) => Slot::Unknown,
-                (Slot::Value(a), Slot::Value(b)) if self.graph.ty(a) == self.graph.ty(b) => {
-                    let mut site = self.site(s.node, vec![], s.attributes.clone(), s.scope);
-                    let test = site.reshape(condition, vec![])?;
-                    Slot::Value(site.map(Fn::Select, [test.into(), a.into(), b.into()])?)
-                }
-                _ => return Err(Fault::run_time("condition of a branch whose results differ in shape")),
-            });
+    }
+
+    /// Short loops of a known number of iterations, and those that cannot stay loops, are unrolled.
+    fn repeat(&mut self, s: &Structured<'_, 'm>) -> Result<Vec<Slot<'m>>, Fault> {
+        if s.scope.depth >= DEPTH_LIMIT {
+            invalid!("bodies nest deeper than {DEPTH_LIMIT}");
         }
-        Ok(results)
+        let nodes = s.body("body")?.node.len().max(1) as i64;
+        let known = |slot: Option<&Slot<'m>>| match slot {
+            Some(Slot::Value(v)) => self.known(*v),
+            _ => None,
+        };
+        let trips = known(s.inputs.first()).map(|n| n as i64);
+        // The condition alone may end it, as far as it is known.
+        let short = trips.map_or(known(s.inputs.get(1)).is_some(), |n| n.saturating_mul(nodes) <= UNROLLED_NODES);
+        let mark = self.mark();
+        if short {
+            match self.unroll_loop(s) {
+                Err(fault) if fault.is_run_time() => self.rewind(mark),
+                done => return done,
+            }
+        }
+        let done = self.run_time_loop(s);
+        if !short && trips.is_some_and(|n| n <= TRIP_LIMIT) && (done.is_err() || self.mark() != mark) {
+            self.rewind(mark);
+            return self.unroll_loop(s);
+        }
+        done
     }
 
     /// Iterations until the condition is known to fail, at most as many as the trip count says.
@@ -156,8 +172,8 @@ impl<'m> Importer<'m> {
             if outputs.iter().any(|o| matches!(o, Slot::Unknown)) {
                 return Ok(vec![]);
             }
-            // Without a condition at the start the body's own is not looked at, unless it alone ends the loop.
-            condition = if matches!(condition, Slot::Absent) && trips.is_some() { Slot::Absent } else { outputs[0] };
+            // onnxruntime looks at the body's condition even where there is none at the start.
+            condition = outputs[0];
             carried = outputs[1..=carried.len()].to_vec();
             for (list, slot) in scanned.iter_mut().zip(&outputs[1 + carried.len()..]) {
                 match slot {
@@ -246,10 +262,21 @@ impl<'m> Importer<'m> {
         for (v, axis) in values[n_states..].iter().zip(&input_axes) {
             axes.push(ir::ops::normalize_axis(*axis, self.graph.ty(*v).rank())?);
         }
-        let length = self.length(values[n_states], axes[0])?;
-        if length > TRIP_LIMIT {
-            unsupported!("a scan of more than {TRIP_LIMIT} steps cannot be unrolled");
+        let size = self.graph.ty(values[n_states]).shape.get(axes[0]).cloned().unwrap_or_else(|| 0i64.into());
+        let short = size.as_const().is_some_and(|n| n.saturating_mul(body.node.len().max(1) as i64) <= UNROLLED_NODES);
+        let mark = self.mark();
+        if !short {
+            let backwards = backwards.iter().map(|b| *b != 0).collect();
+            let scanned = Scanned { n_states, axes: axes.clone(), backwards, length: size.clone() };
+            let done = self.run_time_scan(s, values, &scanned);
+            match done {
+                Ok(Some(results)) => return self.arranged(s, results, n_states, &output_axes, &output_backwards),
+                _ if size.as_const().is_some_and(|n| n <= TRIP_LIMIT) => self.rewind(mark),
+                Ok(None) => return Err(Fault::invalid("a step of the scan cannot be imported")),
+                Err(fault) => return Err(fault),
+            }
         }
+        let length = self.length(values[n_states], axes[0])?;
         let mut states: Vec<Slot<'m>> = values[..n_states].iter().map(|v| Slot::Value(*v)).collect();
         let mut collected: Vec<Vec<ValueId>> = vec![vec![]; n_outputs];
         for i in 0..length {
@@ -277,6 +304,31 @@ impl<'m> Importer<'m> {
                 list.reverse();
             }
             results.push(self.stack(s, &list, axis)?);
+        }
+        Ok(results)
+    }
+
+    /// Results of a loop in the order and along the axis that a scan asks for.
+    fn arranged(
+        &mut self,
+        s: &Structured<'_, 'm>,
+        mut results: Vec<ValueId>,
+        n_states: usize,
+        axes: &[i64],
+        backwards: &[i64],
+    ) -> Result<Vec<ValueId>, Fault> {
+        let mut site = self.site(s.node, vec![], s.attributes.clone(), s.scope);
+        for (v, (axis, backwards)) in results[n_states..].iter_mut().zip(axes.iter().zip(backwards)) {
+            let rank = site.rank(*v);
+            if *backwards != 0 {
+                let shape = site.shape(*v);
+                *v = site.slice(*v, 0, shape[0].clone() - 1, shape[0].clone(), -1)?;
+            }
+            let axis = site.axis(*axis, rank)?;
+            if axis != 0 {
+                let perm: Vec<usize> = (1..=axis).chain([0]).chain(axis + 1..rank).collect();
+                *v = site.transpose(*v, &perm)?;
+            }
         }
         Ok(results)
     }

@@ -227,6 +227,34 @@ impl<'m> Importer<'m> {
         }
     }
 
+    /// What a graph within a node declares of its values.
+    pub fn declare(&mut self, graph: &'m GraphProto) {
+        for (name, info) in declared_values(graph) {
+            self.declared.entry(name).or_insert(info);
+        }
+    }
+
+    /// How much has been reported so far.
+    pub fn mark(&self) -> (usize, usize) {
+        (self.problems.len(), self.warnings.len())
+    }
+
+    /// The first problem since, when all of them are mistakes of the model.
+    pub fn only_invalid_since(&self, (problems, _): (usize, usize)) -> Option<String> {
+        let since = self.problems.get(problems..)?;
+        since.iter().all(|p| p.kind == Kind::Invalid).then(|| since.first().map(|p| p.to_string().replace('\n', " ")))?
+    }
+
+    pub fn warn(&mut self, text: String) {
+        self.warnings.push(text);
+    }
+
+    /// Forgets what has been reported since.
+    pub fn rewind(&mut self, (problems, warnings): (usize, usize)) {
+        self.problems.truncate(problems);
+        self.warnings.truncate(warnings);
+    }
+
     fn unique(&mut self, kind: &str, values: &[&ValueInfoProto]) {
         let mut seen = HashSet::new();
         for info in values.iter().filter(|i| !seen.insert(i.name())) {

@@ -6,6 +6,7 @@ mod census;
 mod control;
 mod error;
 mod flex_attention;
+mod flow;
 mod function;
 mod import;
 mod inputs;

@@ -23,6 +23,7 @@ fn every_case_equals_its_golden() {
     files.retain(|f| !MISTAKES.contains(&stem(f).as_str()));
     files.extend(onnx_files(&models().join("cases/ops")));
     files.extend(onnx_files(&models().join("cases/contrib")));
+    files.extend(onnx_files(&models().join("cases/flow")));
     assert!(files.len() > 200, "only {} cases found", files.len());
     let (mut passed, mut unsupported, mut failed) = (0, vec![], vec![]);
     for file in &files {

@@ -14,6 +14,9 @@ pub struct Manifest {
     pub model: String,
     pub inputs: Vec<Tensor>,
     pub outputs: Vec<Tensor>,
+    /// Tensors that stay in the module between runs: zeros until a run, or the host, writes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<State>,
     pub memory: Memory,
     /// Which of [`VARIANTS`] the file's own code is.
     pub variant: String,
@@ -164,6 +167,16 @@ impl core::fmt::Display for Size {
             Size::Apply(function, a, b) => write!(f, "{function}({a},{b})"),
         }
     }
+}
+
+/// A tensor that every run finds as what would be an input, and leaves as what would be an output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Named like the input.
+    #[serde(flatten)]
+    pub tensor: Tensor,
+    /// Name of the output.
+    pub output: String,
 }
 
 /// Where things are in memory, in bytes.

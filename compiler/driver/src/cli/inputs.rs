@@ -30,6 +30,22 @@ pub fn read(given: &[String], expected: &[manifest::Tensor]) -> Result<Vec<Named
     Ok(inputs)
 }
 
+/// The arrays of a file of saved states. Elements of types that NumPy lacks are given as bits.
+pub fn states(path: &Path, expected: &[manifest::State]) -> Result<Vec<NamedTensor>, Error> {
+    let Arrays::Many(mut states) = npz::read(path)? else {
+        return Err(Error::Usage(format!(
+            "{} holds one array\nhint: saved states are an .npz file, as --state-out writes it",
+            path.display()
+        )));
+    };
+    for state in &mut states {
+        if let Some(dtype) = expected.iter().find(|e| e.tensor.name == state.name).and_then(|e| DType::from_name(&e.tensor.dtype)) {
+            state.tensor = npz::restored(std::mem::replace(&mut state.tensor, Tensor::zeros(dtype, &[0])), dtype);
+        }
+    }
+    Ok(states)
+}
+
 fn name_of(name: Option<&str>, path: &Path, expected: &[manifest::Tensor]) -> Result<String, Error> {
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let known = |name: &str| expected.iter().any(|e| e.name == name);

@@ -171,6 +171,9 @@ fn show_module(info: &ModuleInfo, console: &mut Console) -> Result<(), Error> {
             ports.row([kind.into(), port.name.clone(), ty]);
         }
     }
+    for abi::manifest::State { tensor, output } in &info.states {
+        ports.row(["state".into(), format!("{} = {output}", tensor.name), table::tensor_type(&tensor.dtype, &tensor.shape)]);
+    }
     console.print(&ports.render(console.paint))?;
     let mut steps = Table::new(&[
         ("step", Right),

@@ -18,6 +18,7 @@ Examples:
   wasm-torch run model.wasm --input ids=ids.npy --input mask=mask.npy
   wasm-torch run model.wasm --input inputs.npz --output outputs.npz
   wasm-torch run model.wasm --input image.npy --profile --repeat 20
+  wasm-torch run model.wasm --input chunk.npy --state-in s.npz --state-out s.npz
 
 The keys of an .npz file are the inputs' names, with or without `input:` before them.")]
 pub struct Args {
@@ -30,6 +31,12 @@ pub struct Args {
     /// Write the outputs to a file instead of showing them
     #[arg(short, long, value_name = "OUT.npz")]
     output: Option<PathBuf>,
+    /// Begin with the states of a file that `--state-out` wrote instead of zeros
+    #[arg(long, value_name = "FILE.npz")]
+    state_in: Option<PathBuf>,
+    /// Write the states after the run, for a later `--state-in`
+    #[arg(long, value_name = "FILE.npz")]
+    state_out: Option<PathBuf>,
     #[command(flatten)]
     how: How,
     /// Show the time of every step
@@ -85,12 +92,18 @@ pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
     let mut instance = load(&args.module, &args.how)?;
     drop(spinner);
     let inputs = inputs::read(&args.inputs, &instance.manifest().inputs)?;
+    if let Some(path) = &args.state_in {
+        let states = inputs::states(path, &instance.manifest().states)?;
+        instance.restore_state(&states)?;
+    }
     let bar = console.bar(args.repeat as usize, "running");
     let times = bench::runs(&mut instance, &inputs, args.repeat as usize, || bar.inc(1))?;
     bar.finish_and_clear();
     let outputs = instance.read_outputs()?;
-    if let Some(path) = &args.output {
-        let bytes = npz::npz_bytes(&outputs).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+    let states = instance.save_state();
+    for (path, tensors) in [(&args.output, &outputs), (&args.state_out, &states)] {
+        let Some(path) = path else { continue };
+        let bytes = npz::npz_bytes(tensors).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
         write_atomically(path, &bytes)?;
     }
     let profile = match args.profile {

@@ -189,6 +189,7 @@ mod tests {
             model: String::new(),
             inputs,
             outputs: vec![],
+            states: vec![],
             memory,
             variant: String::new(),
             features: vec![],

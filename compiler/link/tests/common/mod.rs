@@ -121,6 +121,7 @@ pub fn plan() -> Plan {
         inputs: vec![port("x", 0)],
         outputs: vec![port("z", 2)],
         free: Default::default(),
+        states: vec![],
         arena_bytes: 768,
         live_bytes: 512,
     }

@@ -44,6 +44,7 @@ impl Builder {
             inputs: vec![],
             outputs: vec![],
             free: Default::default(),
+            states: vec![],
             arena_bytes: 0,
             live_bytes: 0,
         };

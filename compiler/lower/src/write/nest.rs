@@ -328,8 +328,11 @@ pub fn tiles(k: &mut K, name: &str, size: impl Into<Size>, tile: usize, mut body
     }
 }
 
+/// Writes the steps between two sizes, each so wide.
+type Stretch<'a> = dyn FnMut(&mut K, E<I32>, E<I32>, usize) + 'a;
+
 /// Parts of `0..size` with a whole number of steps each: of `pass`, of 4, of 1.
-fn stretches(k: &mut K, size: Size, pass: usize, body: &mut dyn FnMut(&mut K, E<I32>, E<I32>, usize)) {
+fn stretches(k: &mut K, size: Size, pass: usize, body: &mut Stretch<'_>) {
     let now = k.in_local("size", size.get());
     let mut start = E::from(0);
     let mut widths = vec![pass, 4, 1];
