@@ -1,12 +1,13 @@
 //! Products of bytes: a u8 or i8 operand with constant i8 weights, summed in `i32`. The weights lie in panels of eight
 //! columns, `[panel][depth / 4][column][4]`, which serve two tiles: with relaxed dot products (four products into each of
-//! four columns), and with `i32x4.dot_i16x8_s` on operands that are widened as they are loaded.
+//! four columns), and with `i32x4.dot_i16x8_s`, for which a few rows at a time are widened to 16 bits.
 //!
 //! All rows are numbered through. A tile that would reach beyond the last row starts earlier instead and computes some
 //! rows twice, with the same result.
 
 mod pack;
 mod tile;
+mod widen;
 
 use super::nest::{self, Nest};
 use super::tile::{Rows, pattern};
@@ -66,16 +67,20 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<bool, Lowe
     let blocks = schedule::blocks(units, panels.count(), tasks, (nest.rows() * nest.depth()) as u64, panels.bytes() as u64);
     let saturates = pointwise::saturates(&operands.body, &operands.types, &magnitudes(nx, contract, nest.depth()));
     let starts = starts_with_bias(&operands, &nest);
-    let writer = Writer { nest: &nest, panels, operands: &operands, method, rows, saturates, starts_with_bias: starts };
+    let block = rows_of_block(panels.widened_bytes(), nest.rows());
+    let tasks = blocks.row_blocks * blocks.column_blocks;
+    // Every task has a part of its own. Relaxed variants leave it alone: their records are the same.
+    let widened = cx.temporary(&format!("{} widened", nx.name), DType::I16, &[tasks * block * panels.widened_bytes() / 2]);
+    let writer = Writer { nest: &nest, panels, operands: &operands, method, rows, block, saturates, starts_with_bias: starts };
     let name = format!("contract_i8_m{rows}n8_{}", if method == Method::Relaxed { "relaxed" } else { "simd" });
     let mut k = new_kernel(name, &cx.options);
-    writer.kernel(&mut k, &blocks, &packed);
+    writer.kernel(&mut k, &blocks, &packed, &widened);
     let views = || [&operands.a, &operands.output].into_iter().chain(&operands.extras);
     let mut args: Vec<Arg> = views().zip(&operands.linears).map(|(v, l)| v.arg_at(l.base)).collect();
     args.insert(1, packed.arg_at(0));
+    args.push(widened.arg_at(0));
     let also: Vec<&View> = views().enumerate().filter(|(i, v)| *i != 1 && v.source == operands.output.source).map(|(_, v)| v).collect();
-    let tasks = (blocks.row_blocks * blocks.column_blocks) as u32;
-    cx.step(k.finish(), args, tasks, nest.macs(), nx.origin, &[&operands.output], &also);
+    cx.step(k.finish(), args, tasks as u32, nest.macs(), nx.origin, &[&operands.output, &widened], &also);
     Ok(true)
 }
 
@@ -84,11 +89,18 @@ fn rows_of_tile(method: Method, rows: usize) -> usize {
     // Cost of a row relative to the best tile.
     let tiles: &[(usize, f64)] = match method {
         Method::Relaxed => &[(6, 1.0), (5, 1.06)],
-        Method::Widened => &[(3, 1.0), (2, 1.1)],
+        Method::Widened => &[(2, 1.0)],
     };
     let cost = |tile: &(usize, f64)| (rows.div_ceil(tile.0) * tile.0) as f64 * tile.1;
     let best = tiles.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("the table is not empty");
     best.0.min(rows)
+}
+
+/// The rows that are widened together: they stay in the first-level cache.
+fn rows_of_block(row_bytes: usize, rows: usize) -> usize {
+    const CACHE: usize = 32 << 10;
+    let block = if 6 * row_bytes <= CACHE { 6 } else { 2 };
+    block.min(rows)
 }
 
 /// Bounds of the magnitudes of the epilogue's arguments: the sums, then the operands.
@@ -113,6 +125,8 @@ struct Writer<'a> {
     method: Method,
     /// Rows of a tile.
     rows: usize,
+    /// Rows that are widened together.
+    block: usize,
     /// A saturating conversion is all that bounds the results.
     saturates: bool,
     starts_with_bias: bool,
@@ -126,12 +140,13 @@ struct Pointers {
 
 impl Writer<'_> {
     /// task = row block · column blocks + column block
-    fn kernel(&self, k: &mut K, blocks: &schedule::Blocks, packed: &View) {
+    fn kernel(&self, k: &mut K, blocks: &schedule::Blocks, packed: &View, widened: &View) {
         let a = pointer(k, "a", &self.operands.a);
         let w = pointer(k, "w", packed);
         let mut at = vec![a, pointer(k, "out", &self.operands.output)];
         at.extend(self.operands.extras.iter().map(|extra| pointer(k, "extra", extra)));
         let p = Pointers { at, w };
+        let widened = pointer(k, "widened", widened);
         let (full, count) = (self.panels.full(), self.panels.count());
         let task = k.task();
         let (row_block, column_block) = match (blocks.row_blocks, blocks.column_blocks) {
@@ -155,6 +170,12 @@ impl Writer<'_> {
             let start = k.let_("panel_start", block * blocks.panels_per_task as i32);
             p1 = min(k, "panel_end", start + blocks.panels_per_task as i32, full).get();
             p0 = start.get();
+        }
+        if self.method == Method::Widened {
+            let widened = k.let_("widened_part", widened + task * (self.block * self.panels.widened_bytes()) as i32);
+            let last = column_block.map(|block| kernel::i32_eq(block, blocks.column_blocks as i32 - 1));
+            self.blocks(k, &p, widened, [r0, r1], [p0, p1], last);
+            return;
         }
         if full > 0 {
             let body = |k: &mut K, panel: E<I32>| {
@@ -180,6 +201,57 @@ impl Writer<'_> {
         }
     }
 
+    /// Blocks of rows `r0..r1`, widened and multiplied with the panels `p0..p1`, and with the narrower last one if `last`.
+    fn blocks(&self, k: &mut K, p: &Pointers, widened: V<I32>, [r0, r1]: [E<I32>; 2], [p0, p1]: [E<I32>; 2], last: Option<E<I32>>) {
+        let full = self.panels.full();
+        let body = |k: &mut K, first: Option<V<I32>>| {
+            let mut at = self.pointers(k, p, first, self.block);
+            widen::write(k, self, &at[0], widened);
+            at[0] = Rows::Uniform { base: widened, stride: self.panels.widened_bytes() as i64 };
+            let tiles = |k: &mut K, panel: E<I32>, vectors: usize, last_lanes: usize| {
+                let w = k.let_("panel_w", p.w + panel.clone() * self.panels.panel_bytes(2) as i32);
+                let rows: Vec<Rows> = at.iter().enumerate().map(|(i, rows)| self.moved(k, rows, i, &panel)).collect();
+                for first in (0..self.block).step_by(self.rows) {
+                    let first = first.min(self.block - self.rows);
+                    tile::Tile { writer: self, vectors, last_lanes, first }.write(k, w, &rows);
+                }
+            };
+            match full {
+                0 => {}
+                1 if last.is_none() => tiles(k, 0.into(), 2, 4),
+                _ => k.for_("panel", p0.clone(), p1.clone(), 1, |k, panel| tiles(k, panel.get(), 2, 4)),
+            }
+            let columns = self.panels.columns - full * pack::WIDTH;
+            let tail = |k: &mut K| tiles(k, full.into(), columns.div_ceil(4), (columns - 1) % 4 + 1);
+            match &last {
+                _ if columns == 0 => {}
+                None => tail(k),
+                Some(last) => k.if_(last.clone(), tail),
+            }
+        };
+        let rows = self.nest.rows();
+        if rows == self.block {
+            return body(k, None);
+        }
+        k.for_("row", r0, r1, self.block as u32, |k, row| {
+            let row = if rows.is_multiple_of(self.block) { row } else { min(k, "first_row", row.get(), rows - self.block) };
+            body(k, Some(row));
+        });
+    }
+
+    /// Rows of an operand at a panel of columns.
+    fn moved(&self, k: &mut K, rows: &Rows, operand: usize, panel: &E<I32>) -> Rows {
+        let step = self.nest.column_stride(operand) * pack::WIDTH as i64;
+        if operand == 0 || step == 0 {
+            return rows.clone();
+        }
+        let mut moved = |p: &V<I32>| k.let_("panel_ptr", *p + panel.clone() * step as i32);
+        match rows {
+            Rows::Uniform { base, stride } => Rows::Uniform { base: moved(base), stride: *stride },
+            Rows::Each(pointers) => Rows::Each(pointers.iter().map(moved).collect()),
+        }
+    }
+
     /// Moves the pointers of the operands that have columns to a panel.
     fn panel_pointers(&self, k: &mut K, p: &Pointers, panel: E<I32>) -> Pointers {
         let at = p.at.iter().enumerate().map(|(i, base)| match self.nest.column_stride(i) {
@@ -193,26 +265,26 @@ impl Writer<'_> {
     /// All tiles of rows `r0..r1` for one panel.
     fn tiles(&self, k: &mut K, p: &Pointers, r0: E<I32>, r1: E<I32>, vectors: usize, last_lanes: usize) {
         let last = self.nest.rows() - self.rows;
-        let tile = tile::Tile { writer: self, vectors, last_lanes };
+        let tile = tile::Tile { writer: self, vectors, last_lanes, first: 0 };
         if last == 0 {
-            let rows = self.pointers(k, p, None);
+            let rows = self.pointers(k, p, None, self.rows);
             return tile.write(k, p.w, &rows);
         }
         k.for_("row", r0, r1, self.rows as u32, |k, row| {
             let row = if self.nest.rows().is_multiple_of(self.rows) { row } else { min(k, "first_row", row.get(), last) };
-            let rows = self.pointers(k, p, Some(row));
+            let rows = self.pointers(k, p, Some(row), self.rows);
             tile.write(k, p.w, &rows);
         });
     }
 
-    /// Where each operand has the tile's rows; without a number, from the first row on.
-    fn pointers(&self, k: &mut K, p: &Pointers, first: Option<V<I32>>) -> Vec<Rows> {
+    /// Where each operand has `count` rows; without a number, from the first row on.
+    fn pointers(&self, k: &mut K, p: &Pointers, first: Option<V<I32>>, count: usize) -> Vec<Rows> {
         let strides: Vec<Option<i64>> = (0..p.at.len()).map(|i| self.nest.uniform_stride(i)).collect();
         let coordinates: Vec<Vec<E<I32>>> = if strides.iter().all(Option::is_some) {
             vec![]
         } else {
             let first = first.map_or(E::from(0), V::get);
-            (0..self.rows).map(|r| nest::coordinates(k, self.nest.rows.iter().map(|a| a.extent), first.clone() + r as i32)).collect()
+            (0..count).map(|r| nest::coordinates(k, self.nest.rows.iter().map(|a| a.extent), first.clone() + r as i32)).collect()
         };
         let mut rows = vec![];
         for (i, (base, stride)) in p.at.iter().zip(strides).enumerate() {

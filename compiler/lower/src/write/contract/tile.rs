@@ -16,6 +16,7 @@ pub struct Tile<'a> {
 }
 
 /// Addresses of the rows of one operand: equally far apart, or one pointer each. Strides in bytes.
+#[derive(Clone)]
 pub enum Rows {
     Uniform { base: V<I32>, stride: i64 },
     Each(Vec<V<I32>>),

@@ -36,6 +36,10 @@ impl Panels {
     pub fn run_bytes(&self, vectors: usize) -> usize {
         self.run.div_ceil(4) * vectors * 16
     }
+    /// Bytes of a row of A in 16-bit elements.
+    pub fn widened_bytes(&self) -> usize {
+        8 * self.runs * self.run.div_ceil(4)
+    }
     pub fn panel_bytes(&self, vectors: usize) -> usize {
         self.runs * self.run_bytes(vectors)
     }

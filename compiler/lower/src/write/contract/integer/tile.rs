@@ -13,6 +13,8 @@ pub struct Tile<'a> {
     pub writer: &'a Writer<'a>,
     pub vectors: usize,
     pub last_lanes: usize,
+    /// The tile's first one of the rows that are given.
+    pub first: usize,
 }
 
 /// Quads per iteration of a loop over a run.
@@ -31,7 +33,9 @@ impl Tile<'_> {
         let sums: Sums = (0..self.writer.rows).map(|_| row(k)).collect();
         self.start(k, &sums, rows);
         let axes = &self.writer.nest.depth_in_a;
-        if axes.len() == 1 && self.loops() == 0 {
+        if self.writer.method == Method::Widened {
+            self.widened_depth(k, &sums, &rows[0], w);
+        } else if axes.len() == 1 && self.loops() == 0 {
             self.quads(k, &sums, &rows[0], w, &self.writer.panels.quads());
         } else {
             let a = rows[0].moving(k);
@@ -69,7 +73,7 @@ impl Tile<'_> {
 
     /// Operand `i` of the epilogue for a row and a vector of columns.
     fn extra(&self, k: &mut K, rows: &[Rows], i: usize, row: usize, vector: usize) -> Lanes {
-        let (pointer, offset) = rows[2 + i].at(row);
+        let (pointer, offset) = rows[2 + i].at(self.first + row);
         let (pattern, step) = self.writer.pattern(2 + i);
         lanes::load(k, self.writer.operands.extras[i].dtype, pointer, offset + vector as u32 * step, pattern, self.lanes(vector))
     }
@@ -112,17 +116,15 @@ impl Tile<'_> {
 
     /// Quads of A at these positions (bytes), with the weights from `w` on.
     fn quads(&self, k: &mut K, sums: &Sums, a: &Rows, w: V<I32>, quads: &[usize]) {
-        let weights_at = |q: usize| (16 * self.vectors * q) as u32;
-        match self.writer.method {
-            Method::Relaxed => quads.iter().enumerate().for_each(|(q, at)| self.relaxed(k, sums, a, *at as u32, (w, weights_at(q)))),
-            Method::Widened => quads.iter().enumerate().for_each(|(q, at)| self.widened(k, sums, a, *at as u32, (w, weights_at(q)))),
+        for (q, at) in quads.iter().enumerate() {
+            self.relaxed(k, sums, a, *at as u32, (w, (16 * self.vectors * q) as u32));
         }
     }
 
     fn relaxed(&self, k: &mut K, sums: &Sums, a: &Rows, at: u32, (w, from): (V<I32>, u32)) {
         let weights: Vec<V<I8x16>> = (0..self.vectors).map(|v| k.let_("weights", load::<I8x16>(w, from + 16 * v as u32))).collect();
         for (r, row) in sums.iter().enumerate() {
-            let (pointer, offset) = a.at(r);
+            let (pointer, offset) = a.at(self.first + r);
             let element = k.let_("a", load_splat32::<I8x16>(pointer, offset + at));
             for (sum, weights) in row.iter().zip(&weights) {
                 k.set(sum[0], i32x4_relaxed_dot_i8x16_i7x16_add_s(*weights, element, sum[0]));
@@ -130,13 +132,28 @@ impl Tile<'_> {
         }
     }
 
+    /// All quads of widened rows, which follow each other as their weights do.
+    fn widened_depth(&self, k: &mut K, sums: &Sums, a: &Rows, w: V<I32>) {
+        let (quads, quad_bytes) = (self.writer.panels.widened_bytes() / 8, 16 * self.vectors);
+        let step = |k: &mut K, a: &Rows, w: V<I32>, q: usize| self.widened(k, sums, a, 8 * q as u32, (w, (q * quad_bytes) as u32));
+        if quads <= UNROLL_LIMIT {
+            return (0..quads).for_each(|q| step(k, a, w, q));
+        }
+        let a = a.moving(k);
+        let main = quads / UNROLL * UNROLL;
+        let end = k.let_("w_end", w + (main * quad_bytes) as i32);
+        k.for_("w_ptr", w, end, (UNROLL * quad_bytes) as u32, |k, w| {
+            (0..UNROLL).for_each(|q| step(k, &a, w, q));
+            a.advance(k, 8 * UNROLL as i64);
+        });
+        (0..quads - main).for_each(|q| step(k, &a, end, q));
+    }
+
     fn widened(&self, k: &mut K, sums: &Sums, a: &Rows, at: u32, (w, from): (V<I32>, u32)) {
-        let signed = self.writer.operands.a.dtype == DType::I8;
         let mut elements: Vec<V<I16x8>> = vec![];
         for r in 0..sums.len() {
-            let (pointer, offset) = a.at(r);
-            let bytes = load_splat32::<I8x16>(pointer, offset + at);
-            elements.push(k.let_("a", if signed { i16x8_extend_low_i8x16_s(bytes) } else { i16x8_extend_low_i8x16_u(bytes) }));
+            let (pointer, offset) = a.at(self.first + r);
+            elements.push(k.let_("a", load_splat64::<I16x8>(pointer, offset + at)));
         }
         for half in 0..2 * self.vectors {
             let weights = k.let_("weights", v128_load8x8_s(w, from + 8 * half as u32));
@@ -187,7 +204,7 @@ impl Tile<'_> {
                 match value {
                     Lanes::I32(value) if narrows => k.set(row[v][0], value),
                     value => {
-                        let (pointer, offset) = rows[1].at(r);
+                        let (pointer, offset) = rows[1].at(self.first + r);
                         lanes::store(k, dtype, pointer, offset + v as u32 * step, pattern, self.lanes(v), value);
                     }
                 }
@@ -195,7 +212,7 @@ impl Tile<'_> {
         }
         if narrows {
             for (r, row) in sums.iter().enumerate() {
-                let (pointer, offset) = rows[1].at(r);
+                let (pointer, offset) = rows[1].at(self.first + r);
                 k.store_lane::<8>(pointer.get(), offset, lanes::bytes_of(dtype, row[0][0].get(), row[1][0].get()), 0);
             }
         }
