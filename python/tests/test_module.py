@@ -150,6 +150,13 @@ def test_calls_from_threads_take_turns(digits):
     assert all(np.array_equal(a, b) for a, b in zip(found, expected))
 
 
+def test_a_reset_keeps_the_code(digits, image):
+    module = wasm_torch.load(digits)
+    expected = module(image)
+    module.reset()
+    assert np.array_equal(module(image), expected)
+
+
 @pytest.fixture(scope="session")
 def slow(operator_module):
     """A module whose one step takes a second or so, and its inputs."""

@@ -252,6 +252,10 @@ class Module:
         times: dict[str, float] = json.loads(self._instance.bench(repeat))
         return times
 
+    def reset(self) -> None:
+        """Memory as it was when the module was loaded: state that runs have left is gone."""
+        self._instance = self._instance.again(self._source)
+
     def copy(self) -> Module:
         """The same code with a memory of its own: for a second thread."""
         other = object.__new__(type(self))
