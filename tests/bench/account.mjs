@@ -4,7 +4,12 @@
 const CLASSES = {
   contract: 'products, convolutions',
   winograd4: 'filter transforms',
-  window: 'depthwise, pooling',
+  depthwise: 'depthwise, pooling',
+  maxpool: 'depthwise, pooling',
+  minpool: 'depthwise, pooling',
+  sumpool: 'depthwise, pooling',
+  productpool: 'depthwise, pooling',
+  recurrent: 'recurrence',
   reduce: 'softmax, norms, sums',
   map: 'element-wise',
   copy: 'moves',
@@ -14,7 +19,7 @@ const CLASSES = {
   routine: 'routines',
 };
 
-export const classOf = (kernel) => CLASSES[/^[a-z0-9]+/.exec(kernel)?.[0]] ?? 'recurrence';
+export const classOf = (kernel) => CLASSES[/^[a-z0-9]+/.exec(kernel)?.[0]] ?? 'other';
 
 /**
  * Rows `{class, ms, share, gflops?, roof_share?}`, slowest first; `lost_ms` is what the class needs beyond its

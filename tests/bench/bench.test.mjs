@@ -51,11 +51,12 @@ test('tables', () => {
 
 test('an account by class adds up', () => {
   const step = (kernel, ms, macs) => ({ kernel, ms, macs });
-  const rows = account({ steps: [step('contract_f32_m4n8', 2, 5e7), step('copy_run_4', 1, 0), step('lstm_f32', 1, 1e6), step('contract_f32_m5n8', 2, 5e7)] }, 100);
+  const rows = account({ steps: [step('contract_f32_m4n8', 2, 5e7), step('copy_run_4', 1, 0), step('recurrent_lstm_f32', 1, 1e6), step('contract_f32_m5n8', 2, 5e7)] }, 100);
   assert.deepEqual(rows.map((row) => [row.class, row.ms]), [['products, convolutions', 4], ['moves', 1], ['recurrence', 1]]);
   assert.equal(rows[0].gflops, 50);
   assert.equal(rows[0].lost_ms, 2);
   assert.equal(classOf('winograd4_input_f32_c64'), 'filter transforms');
+  assert.equal(classOf('depthwise_f32_3x3_c96'), 'depthwise, pooling');
   assert.match(accountTable({ name: 'm', account: rows }), /moves +1\.000 +16\.7% +- +- +1\.000/);
 });
 
