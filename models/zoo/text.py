@@ -193,7 +193,6 @@ media("hubert", "speech", hf("HubertModel", "HubertConfig", **SPEECH), WAVE)
 media("hf_vit", "classification", hf("ViTForImageClassification", "ViTConfig", num_labels=10, **VIT), PIXELS(32), "logits")
 media("dinov2", "classification", hf("Dinov2Model", "Dinov2Config", **VIT), PIXELS(32))
 media("segformer", "segmentation", hf("SegformerForSemanticSegmentation", "SegformerConfig", depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 40, 64], num_attention_heads=[1, 2, 5, 8], decoder_hidden_size=32), PIXELS(64), "logits")
-media("dpt", "depth", hf("DPTForDepthEstimation", "DPTConfig", **{**VIT, "num_hidden_layers": 4}, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 32, 48, 64], fusion_hidden_size=32), PIXELS(32), "predicted_depth")
 
 
 @architecture("speech", "hifigan")

@@ -22,7 +22,7 @@ pub fn markdown(rows: &[Row], heading: &Heading) -> String {
     let (pass, exported) = (of(Status::Pass), rows.len() - of(Status::NotExported));
     let _ = writeln!(
         text,
-        "Written by `make zoo`; {}, {}.\n\n{} architectures, {exported} exports by PyTorch's two exporters, {} operators. **{pass} of \
+        "Written by `make zoo`; {}, {}.\n\n{} architectures, {exported} ONNX files (PyTorch's two exporters; `given`: somebody else's), {} operators. **{pass} of \
          {exported} agree with onnxruntime** at -{}: the largest relative error of float outputs is at most {:e} (relative to the largest \
          magnitude of the output), integer outputs are equal. Module: baseline code and weights. Export time and run time are those of one \
          run on a busy machine.\n",
