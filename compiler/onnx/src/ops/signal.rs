@@ -1,5 +1,7 @@
 //! Signal processing: Fourier transforms as products with constant tables, windows and filter banks as constants.
 
+mod factored;
+
 use super::{Row, one};
 use crate::error::{Fault, invalid, unsupported};
 use crate::site::Site;
@@ -105,6 +107,9 @@ impl Transform {
 
     /// Over the dimension before the last of `[…, from, parts]`.
     fn apply(&self, s: &mut Site, x: ValueId) -> Result<ValueId, Fault> {
+        if let Some(factors) = self.factors() {
+            return self.apply_factored(s, x, factors);
+        }
         let shape = s.shape(x);
         let dtype = s.dtype(x);
         let rank = shape.len();
