@@ -33,6 +33,10 @@ pub struct Context {
     counts: Vec<(&'static str, usize)>,
     explain: Option<String>,
     notes: Vec<Note>,
+    /// How `compress_weights` stores weights.
+    pub(crate) weights: Option<crate::WeightType>,
+    /// What `quantize_int8` is told.
+    pub(crate) quantize: Option<Arc<crate::quantize::Settings>>,
 }
 
 impl Context {

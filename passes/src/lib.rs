@@ -6,6 +6,7 @@
 
 mod attention;
 mod check;
+mod compress;
 mod context;
 mod control;
 mod dead;
@@ -14,11 +15,13 @@ mod fold;
 mod fuse;
 mod layout;
 mod pipeline;
+pub mod quantize;
 pub mod rules;
 mod run;
 mod share;
 
 pub use check::{CheckOptions, random_inputs, same_results};
+pub use compress::WeightType;
 pub use context::{Context, Note};
 pub use error::PassError;
 pub use pipeline::{Level, PIPELINE, Pass, names, pass_named};

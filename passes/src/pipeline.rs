@@ -1,7 +1,7 @@
 //! The pass table: what runs, in which order, from which level on, and why there. A pass may stand in it several times.
 
 use crate::context::Context;
-use crate::{attention, dead, fold, fuse, layout, share};
+use crate::{attention, compress, dead, fold, fuse, layout, quantize, share};
 use ir::{Graph, OpError};
 
 /// How much is done. `O3` runs the passes of `O2`; what it adds changes rounding and is the lowering's.
@@ -88,6 +88,13 @@ pub const PIPELINE: &[Pass] = &[
     DEAD_CODE,
     SHARING,
     Pass {
+        name: "integer_products",
+        summary: "products of centred 8-bit elements, as quantised models have them, read the 8 bits themselves; exact",
+        place: "after folding, which finds the centred weights; before fusion hides the operands' forms",
+        level: Level::O2,
+        run: quantize::integer_products,
+    },
+    Pass {
         name: "fuse_conv_bn_relu",
         summary: "folds batch norms into convolution weights; bias, residual sum and activation go into the convolution's epilogue",
         place: "before the layout changes: per-channel constants still have their channels where the exporter put them",
@@ -110,6 +117,13 @@ pub const PIPELINE: &[Pass] = &[
     },
     POINTWISE,
     Pass {
+        name: "quantize_int8",
+        summary: "where it is asked for: layers on 8-bit integers, with the ranges that calibration found",
+        place: "after fusion: a layer rounds once, behind its activation; before the layout changes, which 8-bit tensors follow like others",
+        level: Level::O2,
+        run: quantize::quantize_int8,
+    },
+    Pass {
         name: "nhwc_layout",
         summary: "puts channels last, so that neighbouring channels fill a SIMD vector; transposes move down until they cancel",
         place: "after fusion: fewer nodes carry a layout",
@@ -119,6 +133,13 @@ pub const PIPELINE: &[Pass] = &[
     Pass { place: "again: the layout pass leaves transposes and reshapes of constants", ..FOLDING },
     Pass { place: "again: nodes that a transpose kept apart are neighbours now", ..POINTWISE },
     Pass { place: "again: constants that became equal when folded", ..SHARING },
+    Pass {
+        name: "compress_weights",
+        summary: "where it is asked for: weights in fewer bits, expanded when the module runs",
+        place: "after the last folding, which would expand them again",
+        level: Level::O1,
+        run: compress::compress_weights,
+    },
     Pass { place: "last: nothing unused reaches the lowering", ..DEAD_CODE },
 ];
 

@@ -21,6 +21,10 @@ pub struct Options {
     pub explain: Option<String>,
     /// Evaluate before and after every pass.
     pub check: Option<CheckOptions>,
+    /// What `quantize_int8` does; nothing without settings.
+    pub quantize: Option<std::sync::Arc<crate::quantize::Settings>>,
+    /// How `compress_weights` stores weights; it does nothing without.
+    pub weights: Option<crate::WeightType>,
     /// End after the last occurrence of this pass.
     pub stop_after: Option<String>,
 }
@@ -65,6 +69,8 @@ fn run_passes(
     observer: &mut dyn FnMut(Event),
 ) -> Result<Report, PassError> {
     let mut context = Context::new(options.explain.as_deref());
+    context.quantize.clone_from(&options.quantize);
+    context.weights = options.weights;
     let mut report = Report::default();
     for pass in passes.iter().copied() {
         observer(Event::Begin(pass));
@@ -72,7 +78,10 @@ fn run_passes(
         let nodes_before = graph.order().len();
         context.begin(pass.name);
         let op = |error| PassError::Op { pass: pass.name, error };
+        // Ranges are those of the outer graph's tensors: layers within branches and loops stay as they are.
+        let settings = context.quantize.take();
         control::within(graph, &mut context, pass.run).map_err(op)?;
+        context.quantize = settings;
         (pass.run)(graph, &mut context).map_err(op)?;
         ir::verify::verify(graph)
             .map_err(|errors| PassError::Verify { pass: pass.name, errors: errors.iter().map(ToString::to_string).collect() })?;

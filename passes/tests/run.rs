@@ -67,11 +67,14 @@ fn the_table_is_complete() {
             "constant_folding",
             "eliminate_dead_code",
             "share_common",
+            "integer_products",
             "fuse_conv_bn_relu",
             "fuse_linear_activation",
             "fuse_attention_ops",
             "fuse_pointwise",
-            "nhwc_layout"
+            "quantize_int8",
+            "nhwc_layout",
+            "compress_weights"
         ]
     );
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use wasm_torch::compare::{Difference, Tolerance, argmax, compare};
 use wasm_torch::options::DimOption;
+use wasm_torch::quantize::{QuantizeOptions, Target};
 use wasm_torch::{Error, ExportOptions, Instance, ModelOptions, NamedTensor, npz};
 
 pub use ir::Tensor;
@@ -23,6 +24,8 @@ pub struct Case {
     pub name: String,
     pub model: PathBuf,
     pub golden: PathBuf,
+    /// Makes an 8-bit module, with the ranges in this file; its results are near the golden ones.
+    pub ranges: Option<PathBuf>,
 }
 
 /// All committed models with goldens, in order of name: digits and mlp by both exporters, whole graphs, single operators.
@@ -32,13 +35,20 @@ pub fn cases() -> Vec<Case> {
     for folder in ["digits", "mlp"] {
         for exporter in ["dynamo", "legacy"] {
             let model = models.join(folder).join(format!("{folder}.{exporter}.onnx"));
-            cases.push(Case { name: format!("{folder}.{exporter}"), model, golden: models.join(folder).join("golden.npz") });
+            cases.push(Case { name: format!("{folder}.{exporter}"), model, golden: models.join(folder).join("golden.npz"), ranges: None });
         }
     }
     cases.extend(folder_cases(&models.join("cases"), ""));
     cases.extend(folder_cases(&models.join("cases/flow"), "flow/"));
     cases.extend(folder_cases(&models.join("cases/ops"), "ops/"));
     cases
+}
+
+/// Models whose 8-bit modules must compute the same bits on every engine.
+pub fn quantized_cases() -> Vec<Case> {
+    let (digits, ranges) = (models().join("digits"), models().join("quantized/digits.ranges.json"));
+    let (model, golden) = (digits.join("digits.dynamo.onnx"), digits.join("golden.npz"));
+    vec![Case { name: "digits.int8".into(), model, golden, ranges: Some(ranges) }]
 }
 
 /// The models of a folder that have a golden of the same name beside them.
@@ -50,7 +60,7 @@ fn folder_cases(folder: &Path, prefix: &str) -> Vec<Case> {
     let case = |model: PathBuf| {
         let golden = model.with_extension("npz");
         let name = format!("{prefix}{}", model.file_stem()?.to_string_lossy());
-        golden.exists().then_some(Case { name, model, golden })
+        golden.exists().then_some(Case { name, model, golden, ranges: None })
     };
     models.into_iter().filter_map(case).collect()
 }
@@ -66,13 +76,29 @@ impl Case {
         self.name.starts_with("ops/") || self.name.starts_with("flow/")
     }
 
+    /// The kinds of code of the module; all without a list.
+    fn variants(&self) -> Option<Vec<String>> {
+        let some: &[&str] = match () {
+            () if self.is_operator() => &["baseline"],
+            // What relaxed dot products mean is the engine's: its host has to probe before it takes them.
+            () if self.ranges.is_some() => &["baseline", "threads"],
+            () => return None,
+        };
+        Some(some.iter().map(ToString::to_string).collect())
+    }
+
     /// The module at a level; symbolic dimensions take their sizes from the golden's inputs.
     pub fn compile(&self, level: Level) -> Result<Vec<u8>, Error> {
         let arrays = self.arrays()?;
         let options = ExportOptions {
             level: Some(level),
             model: ModelOptions { dims: dims(&self.model, &arrays)?, ..ModelOptions::default() },
-            variants: self.is_operator().then(|| vec!["baseline".into()]),
+            quantize: QuantizeOptions {
+                quantize: self.ranges.is_some().then_some(Target::Int8Static),
+                ranges: self.ranges.clone(),
+                ..QuantizeOptions::default()
+            },
+            variants: self.variants(),
             ..ExportOptions::default()
         };
         Ok(wasm_torch::compile(&self.model, &options, &mut |_| {})?.linked.wasm)

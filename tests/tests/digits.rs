@@ -1,7 +1,8 @@
 //! The trained digits model from end to end: every prediction equals PyTorch's, at every level, from both exporters.
 
 use wasm_torch::compare::Tolerance;
-use wasm_torch_tests::{Case, Level, cases};
+use wasm_torch::{Instance, LoadOptions};
+use wasm_torch_tests::{Case, Level, cases, evaluate_with, quantized_cases};
 
 fn case(name: &str) -> Case {
     cases().into_iter().find(|c| c.name == name).expect("a case")
@@ -28,4 +29,22 @@ fn legacy_export_at_every_level() {
 fn the_same_model_gives_the_same_bytes() {
     let case = case("digits.legacy");
     assert!(case.compile(Level::O2).unwrap() == case.compile(Level::O2).unwrap(), "two exports differ");
+}
+
+/// The 8-bit module: within 0.3 points of the f32 model's 254 of 256, and the same bits from every variant.
+#[test]
+fn integers_give_the_same_bits_everywhere() {
+    let case = quantized_cases().remove(0);
+    let (module, arrays) = (case.compile(Level::O2).unwrap(), case.arrays().unwrap());
+    let near = Tolerance { rtol: 0.2, atol: 0.0 };
+    let mut hashes = vec![];
+    for (variant, threads) in [("baseline", 1), ("threads", 1), ("threads", 2)] {
+        let options = LoadOptions { variant: Some(variant.into()), threads: Some(threads), ..LoadOptions::default() };
+        let mut instance = Instance::load_with(&module, &options).unwrap();
+        let found = evaluate_with(&mut instance, &arrays, near, &mut |_| {}).unwrap();
+        assert!(found.ok(), "{variant}: {:?}", found.differences);
+        assert!(found.correct() >= 253 && found.agreeing() >= 253, "{variant}: {} of 256", found.correct());
+        hashes.push(found.sha256);
+    }
+    assert!(hashes.iter().all(|h| *h == hashes[0]), "{hashes:?}");
 }

@@ -13,9 +13,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What is being done, for progress displays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
     Import,
+    /// Calibration and what follows from it: this part.
+    Quantize(String),
     /// The pass of this name.
     Pass(&'static str),
     Lower,
@@ -27,6 +29,7 @@ impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             Stage::Import => f.write_str("importing the model"),
+            Stage::Quantize(what) => f.write_str(what),
             Stage::Pass(name) => write!(f, "running the pass {name}"),
             Stage::Lower => f.write_str("writing kernels and planning memory"),
             Stage::Link => f.write_str("linking the module"),
@@ -118,6 +121,10 @@ fn compile_as(model: Source<'_>, stem: Option<&str>, options: &ExportOptions, ob
     let Imported { mut graph, mut warnings, .. } = timed(&mut stages.import_ms, || import(model, &config.import))?;
     warnings.extend(unused_inputs(&graph));
     let nodes_before = graph.order().len();
+    let prepared = timed(&mut stages.quantize_ms, || {
+        crate::quantize::prepare(&graph, &options.quantize, &config, &mut |what| observer(Stage::Quantize(what)))
+    })?;
+    config.passes.quantize = prepared.as_ref().map(|p| p.settings.clone());
     let (passes, notes) = timed(&mut stages.passes_ms, || run_passes(&mut graph, &config, observer))?;
     let nodes_after = graph.order().len();
     observer(Stage::Lower);
@@ -146,6 +153,7 @@ fn compile_as(model: Source<'_>, stem: Option<&str>, options: &ExportOptions, ob
         kernels: called.map(|(name, bytes)| WeightedKernel { name: name.clone(), bytes: *bytes }).collect(),
         files: vec![],
         wasm_opt: optimiser.map(|optimiser| optimiser.report),
+        quantize: prepared.map(|p| p.report),
         memory: manifest.into(),
         macs: plan.steps.iter().map(|s| s.macs).sum(),
         steps: manifest.steps.iter().map(StepRow::from).collect(),

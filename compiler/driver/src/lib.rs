@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod npz;
 pub mod options;
 pub mod oracle;
+pub mod quantize;
 pub mod report;
 pub mod serve;
 #[cfg(feature = "tract")]

@@ -1,12 +1,16 @@
 //! NumPy files to tensors and back: `.npy` (one array) and `.npz` (a ZIP archive of them). Elements keep their type; those
 //! of types that NumPy lacks travel as unsigned integers of the same width, with the same bits. The format: `numpy.lib.format` in NumPy's documentation. No bytes make the reader panic.
 
+mod reader;
+
 use crate::Error;
 use crate::engine::NamedTensor;
 use crate::error::read_file;
 use ir::{DType, Tensor};
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
+
+pub use reader::{NpyReader, archive, is_archive};
 
 /// Marks a key of an `.npz` file as an input; files with goldens hold both.
 pub const INPUT: &str = "input:";
@@ -92,7 +96,7 @@ pub fn read_npz(path: &Path) -> Result<Vec<NamedTensor>, Error> {
     parse_npz(&read_file(path)?).map_err(|error| in_file(path, &error))
 }
 
-fn in_file(path: &Path, error: &NpyError) -> Error {
+pub(crate) fn in_file(path: &Path, error: &NpyError) -> Error {
     let hint = match error {
         NpyError::NotNumpy => "\nhint: inputs are .npy or .npz files: numpy.save(\"x.npy\", array)",
         _ => "",
@@ -106,13 +110,10 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 pub fn parse_npy(bytes: &[u8]) -> Result<Tensor, NpyError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(NpyError::NotNumpy)?;
     let (header, elements) = split_header(rest).ok_or(NpyError::Header("it is cut off"))?;
-    let Header { descr, fortran_order, shape } = parse_header(header)?;
-    let unsupported = || NpyError::Type(descr.into());
-    let (order, name) = descr.split_at_checked(1).ok_or_else(unsupported)?;
-    let &(_, dtype) = TYPES.iter().find(|(known, _)| *known == name).ok_or_else(unsupported)?;
+    let Header { dtype, big_endian, fortran_order, shape } = parse_header(header)?;
     let expected = shape.iter().try_fold(dtype.bytes(), |n, d| n.checked_mul(*d)).unwrap_or(usize::MAX);
     let mut elements = elements.get(..expected).ok_or(NpyError::Truncated { expected, found: elements.len() })?.to_vec();
-    if order == ">" {
+    if big_endian {
         elements.chunks_mut(dtype.bytes()).for_each(<[u8]>::reverse);
     }
     let stored: Vec<usize> = if fortran_order { shape.iter().rev().copied().collect() } else { shape };
@@ -131,14 +132,15 @@ fn split_header(rest: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(header).ok()?, elements))
 }
 
-struct Header<'a> {
-    descr: &'a str,
+struct Header {
+    dtype: DType,
+    big_endian: bool,
     fortran_order: bool,
     shape: Vec<usize>,
 }
 
 /// The header is a Python dictionary with exactly three keys.
-fn parse_header(text: &str) -> Result<Header<'_>, NpyError> {
+fn parse_header(text: &str) -> Result<Header, NpyError> {
     let value = |key: &str, missing| {
         let (_, rest) = text.split_once(&format!("'{key}':")).ok_or(NpyError::Header(missing))?;
         Ok::<&str, NpyError>(rest.trim_start())
@@ -158,7 +160,10 @@ fn parse_header(text: &str) -> Result<Header<'_>, NpyError> {
     let (shape, _) = shape.ok_or(NpyError::Header("the shape is no tuple"))?;
     let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape = sizes.map(|size| size.parse().map_err(|_| NpyError::Header("the shape holds something other than sizes")));
-    Ok(Header { descr, fortran_order, shape: shape.collect::<Result<_, _>>()? })
+    let unsupported = || NpyError::Type(descr.into());
+    let (order, name) = descr.split_at_checked(1).ok_or_else(unsupported)?;
+    let &(_, dtype) = TYPES.iter().find(|(known, _)| *known == name).ok_or_else(unsupported)?;
+    Ok(Header { dtype, big_endian: order == ">", fortran_order, shape: shape.collect::<Result<_, _>>()? })
 }
 
 /// The dimensions in reverse order.

@@ -1,6 +1,7 @@
 //! The options of an export: one documented struct, from which the command line, other languages' keywords and the JSON
 //! form follow, and the configuration it resolves to. It reads only the arrays that `bind` names.
 
+use crate::quantize::QuantizeOptions;
 use crate::{Error, PRODUCER, npz};
 use onnx::{Binding, ImportOptions};
 use passes::Level;
@@ -54,6 +55,9 @@ pub struct ExportOptions {
     #[arg(long, value_name = "MIB", help_heading = "Optimisation")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_budget_mb: Option<u32>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub quantize: QuantizeOptions,
     /// Keep a tensor in the module between runs: this output is what the input is in the next run, zeros at first; may be
     /// repeated
     #[arg(long = "state", value_name = "OUTPUT=INPUT", help_heading = "Module")]
@@ -119,6 +123,7 @@ impl ExportOptions {
             only: self.passes.clone(),
             disabled: self.disable_passes.clone(),
             explain: self.explain.clone(),
+            weights: self.quantize.weights.map(Into::into),
             check: self.check_passes.then(passes::CheckOptions::default),
             ..passes::Options::default()
         };
@@ -162,6 +167,8 @@ impl ExportOptions {
             add("passes", passes.clone());
         }
         add("disable_pass", self.disable_passes.clone());
+        add("quantize", self.quantize.quantize.iter().map(|q| q.name()).collect());
+        add("weights", self.quantize.weights.iter().map(|w| format!("{w:?}").to_lowercase()).collect());
         add("memory_budget_mb", self.memory_budget_mb.iter().map(ToString::to_string).collect());
         options
     }

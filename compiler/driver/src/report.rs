@@ -25,6 +25,8 @@ pub struct ExportReport {
     pub files: Vec<Written>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wasm_opt: Option<WasmOpt>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<crate::quantize::report::QuantizeReport>,
     pub memory: Memory,
     /// Multiply-accumulate operations of one run.
     pub macs: u64,
@@ -36,11 +38,17 @@ pub struct ExportReport {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Stages {
     pub import_ms: f64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub quantize_ms: f64,
     pub passes_ms: f64,
     pub lower_ms: f64,
     pub link_ms: f64,
     pub write_ms: f64,
     pub total_ms: f64,
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }
 
 /// One run of one pass.

@@ -75,6 +75,9 @@ const CODED: &[&str] = &[
     "channels_last",
     "flatten_matmul",
     "merge_projections",
+    "integer_layer",
+    "integer_product",
+    "compress_weights",
 ];
 
 /// Everything that can be explained.

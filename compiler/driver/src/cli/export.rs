@@ -111,6 +111,9 @@ fn summary(report: &ExportReport, output: &Path, console: &Console) {
             table::plural(report.kernels.len(), "kernel")
         ),
     );
+    for (name, text) in report.quantize.iter().flat_map(|q| q.lines()) {
+        line(name, text);
+    }
     let ratio = format!("{:.2} × the bytes live at one step", memory.arena_ratio);
     line("memory", format!("{} arena ({ratio}), {} at start", table::bytes(memory.arena_bytes.into()), table::bytes(memory.initial_bytes)));
     line(

@@ -1,0 +1,139 @@
+//! `integer_products`: convolutions and matrix products of `i32` that hold 8-bit elements become products of 8 bits. Models
+//! that arrive quantised (`QLinearConv`, `MatMulInteger`, …) are imported with centred operands; the zero point of the
+//! activations moves behind the sum. Both forms are exact.
+//!
+//! Before: `c = map{sub(cast_i32(%0), z)}(q); y = conv(c, w)` with `i32` weights from −128 to 127. After:
+//! `y = conv(q, w8, −z · Σw; pad_value=z, epilogue={add(%0, %1)})`.
+
+use super::grid::Channels;
+use super::layer;
+use super::scale::column;
+use crate::context::{Context, node_name};
+use ir::ops::Op;
+use ir::pointwise::{Fn, Operand, Pointwise};
+use ir::{DType, Graph, Node, NodeId, OpError, Tensor, ValueId};
+
+const RULE: &str = "integer_product";
+
+/// What is subtracted from 8-bit elements.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Zero {
+    Known(i32),
+    /// A value of one element.
+    Computed(ValueId),
+}
+
+pub fn integer_products(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
+    for id in graph.order() {
+        if !matches!(graph.node(id).op, Op::Conv(_) | Op::MatMul(_)) || graph.ty(graph.node(id).inputs[0]).dtype != DType::I32 {
+            continue;
+        }
+        match rewritten(graph, id)? {
+            Ok(new) => {
+                context.fired(RULE, || node_name(graph, id));
+                graph.replace_uses(graph.node(id).outputs[0], new);
+            }
+            Err(why) => context.missed(RULE, || node_name(graph, id), || why.into()),
+        }
+    }
+    graph.compact();
+    Ok(())
+}
+
+/// The product on 8 bits, or why there is none.
+fn rewritten(graph: &mut Graph, id: NodeId) -> Result<Result<ValueId, &'static str>, OpError> {
+    let node = graph.node(id).clone();
+    if node.op.def().epilogue().is_none_or(|e| !e.is_identity()) {
+        return Ok(Err("it has an epilogue already"));
+    }
+    let Some((elements, zero)) = centred(graph, node.inputs[0]) else { return Ok(Err("its operand is not made of 8-bit elements")) };
+    let Some(weights) = graph.constant(node.inputs[1]).filter(|w| w.rank() >= 2).cloned() else {
+        return Ok(Err("its weights are not constant"));
+    };
+    let numbers = weights.as_slice::<i32>();
+    if matches!(node.op, Op::MatMul(_)) && weights.rank() != 2 || numbers.iter().any(|w| i8::try_from(*w).is_err()) {
+        return Ok(Err("its weights are no matrix of 8-bit numbers"));
+    }
+    let mut op = node.op.clone();
+    if let Op::Conv(conv) = &mut op {
+        match zero {
+            Zero::Known(zero) => conv.pad_value = zero,
+            Zero::Computed(_) if conv.pads.iter().all(|p| *p == 0) => {}
+            Zero::Computed(_) => return Ok(Err("it pads with a zero point that is computed")),
+        }
+    }
+    let small: Vec<i8> = numbers.iter().map(|w| *w as i8).collect();
+    let name = graph.value(node.inputs[1]).name.clone();
+    let w = graph.add_const(&name, Tensor::new(&weights.shape, &small));
+    let mut inputs = vec![elements, w];
+    inputs.extend(compensation(graph, &node, &weights, zero, &mut op));
+    let name = graph.value(node.outputs[0]).name.clone();
+    graph.add(op, &inputs, &node.origin, &name).map(Ok)
+}
+
+/// The operands of the epilogue that takes the zero point's part off the sums, and that epilogue.
+fn compensation(graph: &mut Graph, node: &Node, weights: &Tensor, zero: Zero, op: &mut Op) -> Vec<ValueId> {
+    if zero == Zero::Known(0) {
+        return vec![];
+    }
+    let axis = layer::output_axis(&node.op);
+    let outputs = Channels::of(weights, axis);
+    let factor = if let Zero::Known(zero) = zero { zero } else { 1 };
+    let mut sums = vec![0i32; outputs.count];
+    for (i, w) in weights.as_slice::<i32>().iter().enumerate() {
+        let sum = &mut sums[outputs.of_element(i)];
+        *sum = sum.wrapping_sub(factor.wrapping_mul(*w));
+    }
+    let rank = graph.ty(node.outputs[0]).rank();
+    let place = [rank, if matches!(node.op, Op::Conv(_)) { 1 } else { rank - 1 }];
+    let name = graph.value(node.outputs[0]).name.clone();
+    let sums = graph.add_const(&format!("{name}.bias"), column(&sums, place));
+    let mut epilogue = Pointwise::identity();
+    let mut args = vec![sums];
+    let mut part = Operand::Arg(1);
+    if let Zero::Computed(zero) = zero {
+        args.push(zero);
+        part = epilogue.push(Fn::Mul, vec![part, Operand::Arg(2)]);
+    }
+    epilogue.push(Fn::Add, vec![Operand::Arg(0), part]);
+    *op.def_mut().epilogue_mut().expect("products have one") = epilogue;
+    args
+}
+
+/// 8-bit elements of which `value` is the centred `i32` form.
+fn centred(graph: &Graph, value: ValueId) -> Option<(ValueId, Zero)> {
+    let (map, inputs) = map_of(graph, value)?;
+    let is_cast = |f: Fn| f == Fn::Cast(DType::I32);
+    let is_small = |v: ValueId| matches!(graph.ty(v).dtype, DType::U8 | DType::I8) && graph.constant(v).is_none();
+    let zero = |operand: &Operand| match *operand {
+        Operand::Literal(literal) => Some(Zero::Known(literal.to_f64() as i32)),
+        Operand::Arg(i) if graph.ty(inputs[i]).elements() == 1 => match graph.constant(inputs[i]) {
+            Some(tensor) => Some(Zero::Known(tensor.to_i64s()[0] as i32)),
+            None => Some(Zero::Computed(inputs[i])),
+        },
+        _ => None,
+    };
+    match &map.steps[..] {
+        [cast] if is_cast(cast.f) && is_small(inputs[0]) => Some((inputs[0], Zero::Known(0))),
+        [cast, sub] if is_cast(cast.f) && sub.f == Fn::Sub && sub.operands[0] == Operand::Step(0) => {
+            let Operand::Arg(i) = cast.operands[0] else { return None };
+            is_small(inputs[i]).then_some((inputs[i], zero(&sub.operands[1])?))
+        }
+        [sub] if sub.f == Fn::Sub => {
+            let Operand::Arg(i) = sub.operands[0] else { return None };
+            match centred(graph, inputs[i])? {
+                (elements, Zero::Known(0)) => Some((elements, zero(&sub.operands[1])?)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn map_of(graph: &Graph, value: ValueId) -> Option<(&Pointwise, &[ValueId])> {
+    let node = graph.node(graph.producer(value)?);
+    match &node.op {
+        Op::Map(map) => Some((&map.body, &node.inputs)),
+        _ => None,
+    }
+}
