@@ -214,6 +214,7 @@ fn manifest(inputs: &[manifest::Tensor]) -> Manifest {
         options: vec![],
         weights_sha256: vec![],
         symbols: vec![],
+        states: vec![],
         external_weights: None,
     }
 }
