@@ -25,7 +25,7 @@ fn outputs(network: &str) -> Vec<(String, ir::Tensor)> {
 
 /// Every bin is 20 cents; the first is at 1997.38 cents above 10 Hz.
 fn hertz(bin: usize) -> f64 {
-    10.0 * ((20.0 * bin as f64 + 1997.379_408_437_619) / 1200.0).exp2()
+    10.0 * ((20.0 * bin as f64 + 1_997.379_408_437_619) / 1200.0).exp2()
 }
 
 #[test]

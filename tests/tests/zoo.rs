@@ -40,7 +40,7 @@ fn free_dimensions_stay_free() {
         let name = format!("{}.{}", entry.record.name, entry.record.exporter);
         let arrays = npz::read_npz(&entry.file("npz")).unwrap();
         let options = onnx::ImportOptions::default();
-        let graph = onnx::import_file(&entry.file("onnx"), &options).unwrap_or_else(|e| panic!("{name}: {e}")).graph;
+        let graph = onnx::import_file(entry.file("onnx"), &options).unwrap_or_else(|e| panic!("{name}: {e}")).graph;
         assert!(!graph.symbols.is_empty(), "{name}");
         let given = marked(&arrays, "input:");
         let input = |id: &ir::ValueId| given.iter().find(|g| g.name == graph.value(*id).name).unwrap().tensor.clone();
