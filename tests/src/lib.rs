@@ -80,8 +80,6 @@ impl Case {
     fn variants(&self) -> Option<Vec<String>> {
         let some: &[&str] = match () {
             () if self.is_operator() => &["baseline"],
-            // What relaxed dot products mean is the engine's: its host has to probe before it takes them.
-            () if self.ranges.is_some() => &["baseline", "threads"],
             () => return None,
         };
         Some(some.iter().map(ToString::to_string).collect())

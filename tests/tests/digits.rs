@@ -1,5 +1,6 @@
 //! The trained digits model from end to end: every prediction equals PyTorch's, at every level, from both exporters.
 
+use std::io::Write;
 use wasm_torch::compare::Tolerance;
 use wasm_torch::{Instance, LoadOptions};
 use wasm_torch_tests::{Case, Level, cases, evaluate_with, quantized_cases};
@@ -38,9 +39,16 @@ fn integers_give_the_same_bits_everywhere() {
     let (module, arrays) = (case.compile(Level::O2).unwrap(), case.arrays().unwrap());
     let near = Tolerance { rtol: 0.2, atol: 0.0 };
     let mut hashes = vec![];
-    for (variant, threads) in [("baseline", 1), ("threads", 1), ("threads", 2)] {
+    for (variant, threads) in [("baseline", 1), ("relaxed", 1), ("threads", 1), ("threads", 2), ("relaxed+threads", 2)] {
         let options = LoadOptions { variant: Some(variant.into()), threads: Some(threads), ..LoadOptions::default() };
-        let mut instance = Instance::load_with(&module, &options).unwrap();
+        let mut instance = match Instance::load_with(&module, &options) {
+            // Not every engine computes the relaxed dot products that the variant has.
+            Err(error) if variant.contains("relaxed") => {
+                let _ = writeln!(std::io::stderr(), "SKIPPED digits.int8, {variant}: {error}");
+                continue;
+            }
+            instance => instance.unwrap(),
+        };
         let found = evaluate_with(&mut instance, &arrays, near, &mut |_| {}).unwrap();
         assert!(found.ok(), "{variant}: {:?}", found.differences);
         assert!(found.correct() >= 253 && found.agreeing() >= 253, "{variant}: {} of 256", found.correct());

@@ -188,7 +188,7 @@ fn the_server_gives_the_page_and_the_module() {
     for path in ["/../digits.wasm", "/digits.wasm", "/etc/passwd", "/loader"] {
         assert!(get(&url, path, "").0.starts_with("http/1.1 404"), "{path}");
     }
-    for name in ["index", "core", "worker", "thread"] {
+    for name in ["index", "thread"] {
         assert!(get(&url, &format!("/loader/{name}.js"), "").0.contains("text/javascript"));
     }
     assert!(serve::serve(&[room.path("none.wasm")], 0).is_err());

@@ -59,7 +59,7 @@ fn sections_come_in_streaming_order() {
     expect![[r#"
         custom wasm-torch.manifest
         6 types
-        15 functions
+        16 functions
         1 table
         1 memory
         2 global

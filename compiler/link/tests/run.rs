@@ -19,7 +19,7 @@ fn computes_what_the_plan_says() {
     assert_eq!(host.call("run", &[0, 2]), 0);
     let expected: Vec<f32> = (0..N).map(|i| 2.0 * (x[i] * weight_values()[i] + bias_values()[i]).max(0.0)).collect();
     assert_eq!(host.read(base + manifest.outputs[0].offset, N), expected);
-    assert_eq!(host.status(), [0, 0, 0]);
+    assert_eq!(host.status(), [0, 2, 0], "the next step is the third");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn refuses_steps_that_do_not_exist() {
     assert_eq!(host.call("run", &[u32::MAX, 1]), out_of_range);
     assert_eq!(host.status(), [out_of_range, u32::MAX, 2]);
     assert_eq!(host.call("run", &[0, 2]), 0, "the next run starts afresh");
-    assert_eq!(host.status(), [0, 0, 0]);
+    assert_eq!(host.status(), [0, 2, 0]);
 }
 
 #[test]

@@ -240,7 +240,8 @@ mod tests {
         assert!(histogram.broken);
     }
 
-    /// Triangular numbers on −1..1 and a single outlier.
+    /// Triangular numbers on −1..1 and a single outlier. A range up to t costs 100,000 ((1 + t) / 255)² / 12 for rounding and
+    /// (40 − t)² for cutting, least at t = 35.3.
     fn with_outlier() -> Histogram {
         let mut histogram = Histogram::default();
         let numbers: Vec<f32> = (0..100_000).map(|i| (i % 317) as f32 / 317.0 - (i % 331) as f32 / 331.0).collect();
@@ -252,7 +253,7 @@ mod tests {
     #[test]
     fn an_outlier_is_cut_off() {
         let histogram = with_outlier();
-        for (method, most) in [(Method::Percentile, 2.0), (Method::Entropy, 40.0), (Method::Mse, 20.0)] {
+        for (method, most) in [(Method::Percentile, 2.0), (Method::Entropy, 40.0), (Method::Mse, 36.0)] {
             let (low, high) = histogram.range(method);
             assert!((-1.01..-0.5).contains(&low), "{method:?}: {low}");
             assert!((0.5..most).contains(&high), "{method:?}: {high}");
