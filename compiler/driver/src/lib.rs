@@ -18,6 +18,7 @@ pub mod report;
 pub mod serve;
 #[cfg(feature = "tract")]
 pub mod tract;
+pub mod tune;
 pub mod types;
 pub mod verify;
 mod write;

@@ -6,7 +6,7 @@ use crate::{Error, PRODUCER, npz};
 use onnx::{Binding, ImportOptions};
 use passes::Level;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// What fixes a model's inputs; the same for every command that reads an ONNX file.
@@ -55,6 +55,10 @@ pub struct ExportOptions {
     #[arg(long, value_name = "MIB", help_heading = "Optimisation")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_budget_mb: Option<u32>,
+    /// Use the measured register tiles of a file that `--tune` wrote
+    #[arg(long, value_name = "FILE.json", help_heading = "Optimisation")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
     pub quantize: QuantizeOptions,
@@ -138,6 +142,7 @@ impl ExportOptions {
             fast_math: self.level == Some(Level::O3),
             winograd_budget: self.memory_budget_mb.map(|mb| u64::from(mb) << 20),
             states: self.states.iter().map(|state| (state.output.clone(), state.input.clone())).collect(),
+            schedule: self.schedule.as_deref().map(crate::tune::read).transpose()?.unwrap_or_default(),
             ..lower::Options::default()
         };
         let import = ImportOptions { batch: Some(1), ..self.model.resolve()? };

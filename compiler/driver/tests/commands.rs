@@ -175,3 +175,28 @@ fn dump_prints_every_stage() {
     assert!(wat.starts_with("(module") && wat.lines().all(|line| line.len() < 4000));
     assert!(room.files().is_empty());
 }
+
+#[test]
+fn measured_schedules_shape_the_kernels() {
+    let room = Room::new();
+    let mlp = model("mlp/mlp.legacy.onnx");
+    let kernels = |args: &[&str]| -> Vec<String> {
+        let report = json(&room.ok(&[&["export", "-q", "--json", &mlp, "-o", "out.wasm"], args].concat()));
+        report["kernels"].as_array().unwrap().iter().map(|k| k["name"].as_str().unwrap().to_string()).collect()
+    };
+    let uses = |names: &[String], tile: &str| names.iter().any(|n| n.starts_with("contract_") && n.contains(tile));
+    assert!(!uses(&kernels(&[]), "_m1n4_"));
+    // The first layer: 50 to 120 elements of 4 rows.
+    let first = serde_json::json!({"rows": 4, "columns": 120, "depth": 50, "tile": [1, 1]});
+    room.write("schedule.json", serde_json::json!({ "products": [first] }).to_string().as_bytes());
+    assert!(uses(&kernels(&["--schedule", "schedule.json"]), "_m1n4_"));
+    room.ok(&["verify", &mlp, "out.wasm", "--random", "2"]);
+    // Measuring writes such a file, whatever it finds.
+    room.ok(&["export", "-q", &mlp, "-o", "tuned.wasm", "--tune"]);
+    let tuned = json(&std::fs::read_to_string(room.path("tuned.schedule.json")).unwrap());
+    assert!(tuned["products"].is_array() && !tuned["engine"].as_str().unwrap().is_empty(), "{tuned}");
+    room.ok(&["verify", &mlp, "tuned.wasm", "--random", "2"]);
+    room.write("bad.json", br#"{"products": [{"rows": 4, "columns": 4, "depth": 4, "tile": [7, 7]}]}"#);
+    assert!(room.refused(&["export", &mlp, "--schedule", "bad.json"]).contains("there is no tile of (7, 7)"));
+    assert!(room.refused(&["export", &mlp, "--schedule", "bad.json", "--tune"]).contains("cannot be used with"));
+}

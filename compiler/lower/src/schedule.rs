@@ -3,6 +3,9 @@
 //!
 //! A tile of `rows` × `vectors` (of four columns) keeps its sums in registers while it walks along K. V8 on x64 has 15
 //! usable vector registers: sums + one row of B + one element of A must fit.
+//!
+//! `cargo xtask sweep` measures every tile beside the predicted one; tests/bench/sweep.json is such a record (baseline,
+//! Chromium). `export --tune` replaces the prediction by measurements of one model on one machine.
 
 /// Whether a tile uses fused multiply-adds where it may: with few sums, the latency of mul and add is the shorter one.
 /// (Measured in V8: 6x8 72 instead of 37 GFLOP/s, 5x8 and 4x8 the same, 3x8 51 instead of 67.)

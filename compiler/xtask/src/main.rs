@@ -3,6 +3,7 @@
 mod generate;
 mod runtime;
 mod sizes;
+mod sweep;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -33,6 +34,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Measure register tiles over sizes of matrix products in Chromium, beside what the cost model predicts
+    Sweep {
+        /// Passed on to tests/bench/sweep.mjs: --variant NAME, --sizes NAME,…, --json FILE
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// Count lines of code by room; fail if a code file is over 600 lines
     Sizes {
         /// Show every file
@@ -56,6 +63,7 @@ fn run(task: Task) -> Result<()> {
         Task::Generate { check } => generate::run(check),
         Task::Runtime { route, check } => runtime::run(route, check),
         Task::Sizes { all } => sizes::run(all),
+        Task::Sweep { options } => sweep::run(&options),
     }
 }
 

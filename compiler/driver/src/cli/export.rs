@@ -24,6 +24,11 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     options: ExportOptions,
+    /// Measure register tiles for the model's products on this machine, in Node if there is one (else in wasmtime), and
+    /// export with the best; they are kept in OUT.schedule.json for later exports with --schedule. What is best in an old
+    /// Node may be slower in a new browser
+    #[arg(long, conflicts_with = "schedule")]
+    tune: bool,
     /// Write a report as JSON to a file
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
@@ -38,7 +43,14 @@ pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
         return Err(Error::Usage(format!("the output {} is the model itself\nhint: name another file with -o", output.display())));
     }
     let spinner = console.spinner();
-    let exported = crate::export(&args.model, &output, &args.options, &mut |stage| spinner.stage(stage));
+    let mut options = args.options.clone();
+    if args.tune {
+        let schedule = crate::tune::tune(&args.model, &args.options, &mut |what| spinner.say(what))?;
+        let path = output.with_extension("schedule.json");
+        write_atomically(&path, &serde_json::to_vec_pretty(&schedule)?)?;
+        options.schedule = Some(path);
+    }
+    let exported = crate::export(&args.model, &output, &options, &mut |stage| spinner.stage(stage));
     drop(spinner);
     let report = exported?;
     for warning in &report.warnings {
