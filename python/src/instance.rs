@@ -23,6 +23,8 @@ pub struct Instance {
 
 /// Where an array is and how many bytes it has.
 type Bytes = (usize, usize);
+/// Name, element type, shape and place of an array.
+type Given = (String, String, Vec<usize>, Bytes);
 /// Name, element type, shape, contents in row-major order.
 type Array<'py> = (String, String, Vec<usize>, Bound<'py, PyBytes>);
 
@@ -100,25 +102,25 @@ impl Instance {
 
     /// Runs the model on arrays of any shapes that it takes: name, element type, shape and place of each. Gives name, element
     /// type, shape and contents of the outputs.
-    fn call_named<'py>(
-        &self,
-        py: Python<'py>,
-        inputs: Vec<(String, String, Vec<usize>, Bytes)>,
-        timeout_seconds: Option<f64>,
-    ) -> PyResult<Vec<Array<'py>>> {
+    fn call_named<'py>(&self, py: Python<'py>, inputs: Vec<Given>, timeout_seconds: Option<f64>) -> PyResult<Vec<Array<'py>>> {
         let outputs = self.limited(py, timeout_seconds, |inner| {
-            let tensor = |(name, dtype, shape, array): &(String, String, Vec<usize>, Bytes)| {
-                let tensor = ir::DType::from_name(dtype).and_then(|dtype| ir::Tensor::from_bytes(dtype, shape, bytes(array)));
-                tensor
-                    .map(|tensor| NamedTensor::new(name, tensor))
-                    .ok_or_else(|| Error::Usage(format!("the input `{name}` is no {dtype}{shape:?}")))
-            };
             inner.write_inputs(&inputs.iter().map(tensor).collect::<Result<Vec<_>, _>>()?)?;
             self.run(inner, timeout_seconds)?;
             Ok(inner.read_outputs()?)
         })?;
-        let array = |NamedTensor { name, tensor }| (name, tensor.dtype.to_string(), tensor.shape.clone(), PyBytes::new(py, tensor.bytes()));
-        Ok(outputs.into_iter().map(array).collect())
+        Ok(outputs.into_iter().map(|output| array(py, output)).collect())
+    }
+
+    /// Copies of the tensors that the module keeps between runs.
+    fn save_state<'py>(&self, py: Python<'py>) -> Vec<Array<'py>> {
+        let states = self.lock().save_state();
+        states.into_iter().map(|state| array(py, state)).collect()
+    }
+
+    /// Puts such tensors back: all of them.
+    fn restore_state(&self, states: Vec<Given>) -> PyResult<()> {
+        let states = states.iter().map(tensor).collect::<Result<Vec<_>, _>>().map_err(raise)?;
+        self.lock().restore_state(&states).map_err(|error| raise(error.into()))
     }
 
     /// Times of `repeat` runs without Python, on random inputs, as JSON.
@@ -140,6 +142,16 @@ impl Instance {
         });
         json(&times.map_err(|error| raise(error.into()))?)
     }
+}
+
+/// A copy of an array that the caller keeps alive.
+fn tensor((name, dtype, shape, array): &Given) -> Result<NamedTensor, Error> {
+    let tensor = ir::DType::from_name(dtype).and_then(|dtype| ir::Tensor::from_bytes(dtype, shape, bytes(array)));
+    tensor.map(|tensor| NamedTensor::new(name, tensor)).ok_or_else(|| Error::Usage(format!("the input `{name}` is no {dtype}{shape:?}")))
+}
+
+fn array(py: Python<'_>, NamedTensor { name, tensor }: NamedTensor) -> Array<'_> {
+    (name, tensor.dtype.to_string(), tensor.shape.clone(), PyBytes::new(py, tensor.bytes()))
 }
 
 impl Instance {

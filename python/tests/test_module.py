@@ -265,3 +265,29 @@ def test_loading_needs_no_torch(digits):
         print(wasm_torch.load(sys.argv[1]).variant)
     """
     assert run_python(code, digits).strip() == "relaxed"
+
+
+def test_state_is_saved_restored_and_reset(tmp_path):
+    from wasm_torch import _operator
+
+    x = np.ones((2, 3), np.float32)
+    model = _operator.model("Add", (x, x), {}, 1)
+    plain = wasm_torch.load(_exported(model, tmp_path / "plain.wasm"))
+    output, second = plain.outputs[0].name, plain.inputs[1].name
+    module = wasm_torch.load(_exported(model, tmp_path / "sum.wasm", states={output: second}))
+    module(x), module(2 * x)
+    saved = module.save_state()
+    assert list(saved) == [second] and np.array_equal(saved[second], 3 * x)
+    module(x)
+    module.restore_state(saved)
+    module(4 * x)
+    assert np.array_equal(module.save_state()[second], 7 * x)
+    module.reset()
+    assert not module.save_state()[second].any()
+    with pytest.raises(wasm_torch.WasmTorchError, match="no state `other`"):
+        module.restore_state({"other": x})
+
+
+def _exported(model, path, **options):
+    wasm_torch.export_to_wasm(model, path, progress=False, verify=False, **options)
+    return path

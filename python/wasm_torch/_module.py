@@ -256,6 +256,19 @@ class Module:
         """Memory as it was when the module was loaded: state that runs have left is gone."""
         self._instance = self._instance.again(self._source)
 
+    def save_state(self) -> dict[str, Array]:
+        """Copies of the tensors that the module keeps between calls, by the names of the inputs that they were."""
+        found = self._instance.save_state()
+        return {name: np.frombuffer(bytearray(data), dtype_of(element)).reshape(shape) for name, element, shape, data in found}
+
+    def restore_state(self, states: Mapping[str, Any]) -> None:
+        """Puts saved tensors back: all of them, in any order. Raises `ShapeError` or `OptionError` for others."""
+        arrays = {name: np.asarray(value, order="C") for name, value in states.items()}
+        described = [
+            (name, name_of(array.dtype), list(array.shape), (array.__array_interface__["data"][0], array.nbytes)) for name, array in arrays.items()
+        ]
+        self._instance.restore_state(described)
+
     def copy(self) -> Module:
         """The same code with a memory of its own: for a second thread."""
         other = object.__new__(type(self))
