@@ -177,10 +177,7 @@ def test_free_sizes(torch, tmp_path, exporter):
 
 
 def test_an_lstm_of_any_length(torch, tmp_path):
-    try:
-        check_lengths(torch, tagger(torch), tmp_path / "m.wasm", "legacy")
-    except wasm_torch.UnsupportedOperatorError as error:
-        pytest.skip(f"recurrences of free length are not in this build: {error.message.splitlines()[0]}")
+    check_lengths(torch, tagger(torch), tmp_path / "m.wasm", "legacy")
 
 
 def check_lengths(torch, model, path, exporter):
@@ -203,10 +200,6 @@ def check_lengths(torch, model, path, exporter):
 
 def test_a_quantised_cnn(torch, tmp_path):
     """Calibrated on a DataLoader of pairs, as it comes; smaller, and close to what torch computes."""
-    from wasm_torch import _options
-
-    if "quantize" not in _options.known():
-        pytest.skip("quantisation is not in this build")
     torch.manual_seed(1)
     model = torch.nn.Sequential(
         torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
