@@ -141,7 +141,9 @@ export class Instance {
     const info = this.manifest.steps[step];
     const layers = info?.layers ?? [];
     const where = info === undefined ? '' : ` in step ${step} (${layers.join(' + ') || info.kernel})`;
+    // Indices may be negative.
+    const found = status?.name === 'IndexOutOfRange' ? `index ${detail | 0}` : `detail ${detail}`;
     const kind = { OutOfMemory: 'out-of-memory', WorkerFailed: 'worker-failed' }[status?.name as string] as 'out-of-memory' | 'worker-failed' | undefined;
-    throw new WasmTorchError(kind ?? 'execution-failed', `${status?.text ?? `Unknown status ${code}.`} Found${where}, detail ${detail}.`, { layers });
+    throw new WasmTorchError(kind ?? 'execution-failed', `${status?.text ?? `Unknown status ${code}.`} Found${where}, ${found}.`, { layers });
   }
 }

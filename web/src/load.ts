@@ -25,6 +25,8 @@ export interface LoadOptions {
   /** Take this variant, not the best one. */
   readonly variant?: VariantName | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Milliseconds without a byte after which loading fails with `fetch-failed`: a minute unless told; 0: no limit. */
+  readonly stallTimeout?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Keep the file in the browser's Cache API; a version replaces what earlier versions kept. */
   readonly cache?: CacheOption | undefined;

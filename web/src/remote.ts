@@ -27,7 +27,7 @@ export type Request =
 /** What the page says without an answer. */
 export type Notice = { readonly kind: 'chunk'; readonly bytes: Uint8Array | undefined } | { readonly kind: 'cancel' };
 
-export type RemoteLoadOptions = Pick<LoadOptions, 'variant' | 'cache' | 'integrity' | 'weightsUrl'>;
+export type RemoteLoadOptions = Pick<LoadOptions, 'variant' | 'cache' | 'integrity' | 'weightsUrl' | 'stallTimeout'>;
 
 export interface Loaded {
   readonly info: ModelInfo;
@@ -137,9 +137,9 @@ export class Remote implements Backend {
 
   /** Loads in the worker, which gets the file's pieces from here: they arrived while it started. */
   static load(connection: Connection, opened: Opened, settings: Settings, options: LoadOptions): Promise<Remote> {
-    const { signal, onProgress, variant, cache, integrity, weightsUrl } = options;
+    const { signal, onProgress, variant, cache, integrity, weightsUrl, stallTimeout } = options;
     const { url, total } = opened;
-    const loading = Remote.start(connection, { kind: 'load', url, total, settings, options: { variant, cache, integrity, weightsUrl: weightsUrl && String(weightsUrl) } }, signal);
+    const loading = Remote.start(connection, { kind: 'load', url, total, settings, options: { variant, cache, integrity, stallTimeout, weightsUrl: weightsUrl && String(weightsUrl) } }, signal);
     feed(connection, opened, onProgress).catch((error) => connection.end(error));
     return loading;
   }

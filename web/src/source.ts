@@ -50,7 +50,11 @@ export async function withOpened<T>(source: ByteSource, open: OpenAddress, optio
 export interface OpenOptions {
   readonly signal?: AbortSignal | undefined;
   readonly cache?: CacheOption | undefined;
+  /** Milliseconds without a byte after which a transfer counts as broken off: a minute unless told; 0: no limit. */
+  readonly stallTimeout?: number | undefined;
 }
+
+const STALL = 60_000;
 
 const keep = async () => {};
 
@@ -62,9 +66,11 @@ export async function openSource(source: ByteSource, open: OpenAddress, options:
   if (typeof source === 'string' || source instanceof URL) {
     const address = absolute(source);
     const opening = async (url: Address) => {
+      const response = open(url, options.signal);
       try {
-        return await open(url, options.signal);
+        return await unlessAborted(response, undefined, options.stallTimeout ?? STALL);
       } catch (cause) {
+        response.then(({ body }) => body?.cancel()).catch(() => {});
         options.signal?.throwIfAborted();
         throw new WasmTorchError('fetch-failed', `${source} could not be read: ${messageOf(cause)}.`, {
           hint: 'check the address, the network and, across origins, the CORS headers',
@@ -94,9 +100,10 @@ function held(bytes: Uint8Array): Opened {
   return { next, owned: false, url: undefined, total: bytes.length, fromCache: false, settle: keep };
 }
 
-function streamed({ response, fromCache, settle }: CachedResponse, url: string, { signal }: OpenOptions): Opened {
+function streamed({ response, fromCache, settle }: CachedResponse, url: string, { signal, stallTimeout = STALL }: OpenOptions): Opened {
   const where = url || 'The response';
-  if (!response.ok) {
+  // A part is no answer: nobody asked for a range.
+  if (!response.ok || response.status === 206) {
     throw new WasmTorchError('fetch-failed', `${where}: expected status 200, found ${response.status} ${response.statusText}.`, { hint: 'check the address' });
   }
   const reader = response.body?.getReader();
@@ -105,7 +112,7 @@ function streamed({ response, fromCache, settle }: CachedResponse, url: string, 
   let received = 0;
   const next = async () => {
     try {
-      const value = reader && (await unlessAborted(reader.read(), signal)).value;
+      const value = reader && (await unlessAborted(reader.read(), signal, stallTimeout)).value;
       if (value !== undefined) received += value.length;
       else if (total !== undefined && received < total) throw new Error(`found ${received} of ${total} bytes`);
       return value;

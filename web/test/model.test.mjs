@@ -111,7 +111,7 @@ test('failures inside the module name the layer', async () => {
   const failing = await load({ run: 'fail' });
   await assert.rejects(failing.forward(x()), (error) => {
     assert.deepEqual(error.layers, ['net.double']);
-    return fails('execution-failed', /index tensor/, /step 0 \(net.double\)/, /detail 7/)(error);
+    return fails('execution-failed', /index tensor/, /step 0 \(net.double\)/, /index 7/)(error);
   });
   const trapping = await load({ run: 'trap' });
   await assert.rejects(trapping.forward(x()), fails('execution-failed', /unreachable/));
