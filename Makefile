@@ -6,7 +6,7 @@ NPM ?= npm
 CACHE := $(or $(WASM_TORCH_CACHE),$(HOME)/.cache/wasm-torch)
 OUT := target/modules
 
-.PHONY: demo demo-web test check rust web browser bench bench-operators models zoo clean
+.PHONY: demo demo-web test check rust web browser bench bench-operators bench-int8 models zoo clean
 
 ## Exports models/digits, runs it on 256 real images and prints what came out.
 demo:
@@ -72,6 +72,13 @@ bench: web tests/bench/node_modules browsers models
 	$(CARGO) build --release --package wasm-torch
 	node tests/bench/prepare.mjs target/release/wasm-torch $(CACHE)/models target/race $(OPTIONS)
 	node tests/bench/bench.mjs --config target/race/models.json --variant $(or $(VARIANT),baseline) --rtol 1e-3 --profile --json target/bench.json --html target/bench.html
+
+## INT8 beside our own f32 and beside models that onnxruntime has quantised, in one page. OPTIONS, VARIANT: as for bench.
+bench-int8: web tests/bench/node_modules browsers models
+	$(CARGO) build --release --package wasm-torch
+	$$(models/zoo/packages.sh | tail -n 1) models/quantized/peers.py $(CACHE)/models target/race-int8/peers
+	node tests/bench/quantized.mjs target/release/wasm-torch $(CACHE)/models target/race-int8/peers target/race-int8 $(OPTIONS)
+	node tests/bench/bench.mjs --config target/race-int8/models.json --variant $(or $(VARIANT),baseline) --profile --json target/bench-int8.json
 
 ## Single operators in Chromium beside onnxruntime-web and plain JavaScript; writes target/operators.json and .html.
 bench-operators: web tests/bench/node_modules browsers

@@ -8,13 +8,15 @@ import { account } from './account.mjs';
 import { readModuleManifest } from './module.mjs';
 import { median, summarise } from './statistics.mjs';
 
-/** Contenders and the file of a model that they run. */
-const CONTENDERS = { ours: 'module', onnxruntime: 'onnx', plain: 'plain' };
+/** Contenders and the file of a model that they run. `f32`: another module of ours, before quantisation. */
+const CONTENDERS = { ours: 'module', onnxruntime: 'onnx', f32: 'f32', plain: 'plain' };
+/** The page of a contender, where it has another name. */
+const PAGES = { f32: 'ours' };
 /** With `batch`, calls are repeated until one measurement takes about this long. */
 const BATCH_MS = 2;
 
 /**
- * Runs `{name, onnx?, module?, plain?, golden}` and returns its part of the JSON report. `open(name)` makes a contender,
+ * Runs `{name, onnx?, module?, f32?, plain?, golden}` and returns its part of the JSON report. `open(name)` makes a contender,
  * `roof` is one that is open already. A contender without its file does not take part; with `batch`, neither does one
  * that cannot run the model.
  */
@@ -26,7 +28,8 @@ export async function race({ open, server, roof }, model, options) {
     for (const [name, key] of Object.entries(CONTENDERS)) {
       if (!model[key]) continue;
       server.put(`/${key}/${model.name}`, await readFile(model[key]));
-      const racer = await open(name);
+      const racer = await open(PAGES[name] ?? name);
+      racer.name = name;
       try {
         const cold = await racer.prepare(`/${key}/${model.name}`, name === 'plain' ? [...feeds, ...held] : feeds, options.variant);
         racers.push(racer);
@@ -70,7 +73,7 @@ async function measure(report, racers, roof, golden, { rounds, calls }) {
   for (const [name, all] of times) Object.assign(report[name], summarise(all.flat(), '_ms'), { round_medians_ms: all.map(median) });
   report.max_rel_err = error;
   report.roof_gflops = { median: median(roofs), rounds: roofs };
-  for (const [name, key] of [['onnxruntime', 'ratio'], ['plain', 'plain_ratio']]) {
+  for (const [name, key] of [['onnxruntime', 'ratio'], ['f32', 'f32_ratio'], ['plain', 'plain_ratio']]) {
     if (!report.ours || !report[name]) continue;
     const ratios = report.ours.round_medians_ms.map((ours, i) => report[name].round_medians_ms[i] / ours);
     report[key] = { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) };

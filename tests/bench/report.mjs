@@ -12,14 +12,15 @@ function table(rows, left) {
   return rows.map(line).join('\n');
 }
 
-/** The race: two lines per model. */
+/** The race: a line per model and contender. */
 export function raceTable(models) {
   const rows = [['model', 'contender', 'MiB', 'compile ms', 'first ms', 'median ms', 'p90 ms', 'min ms', 'GFLOP/s', 'of roof', 'max rel err', 'ratio']];
   for (const model of models) {
-    for (const name of ['ours', 'onnxruntime']) {
+    for (const name of ['ours', 'f32', 'onnxruntime']) {
       const one = model[name];
       if (!one) continue;
-      const ratio = name === 'ours' && model.ratio ? `${fixed(2)(model.ratio.median)} (${fixed(2)(model.ratio.min)}–${fixed(2)(model.ratio.max)})` : '';
+      const found = { ours: model.ratio, f32: model.f32_ratio }[name];
+      const ratio = found ? `${fixed(2)(found.median)} (${fixed(2)(found.min)}–${fixed(2)(found.max)})` : '';
       rows.push([
         model.name, name, mib(one.bytes), fixed(1)(one.compile_ms), fixed(2)(one.first_call_ms), fixed(3)(one.median_ms), fixed(3)(one.p90_ms),
         fixed(3)(one.min_ms), fixed(1)(one.gflops), percent(one.roof_share), scientific(model.max_rel_err[`${name}_golden`]), ratio,

@@ -83,10 +83,16 @@ fn finish(g: &mut Graph, op: Op, operands: &[ValueId]) {
 
 /// The plain and the relaxed plan, small tasks and large ones, give what `eval` says; the names of the plain kernels.
 fn check(g: &Graph, inputs: &[Tensor]) -> Vec<String> {
+    let plans = [(false, 1 << 20), (true, 1 << 20), (false, 500), (true, 500)];
+    check_with(g, inputs, plans.map(|(relaxed, macs_per_task)| lower::Options { relaxed, macs_per_task, ..Default::default() }))
+}
+
+fn check_with(g: &Graph, inputs: &[Tensor], options: impl IntoIterator<Item = lower::Options>) -> Vec<String> {
     let expected = ir::eval::eval(g, inputs).unwrap();
     let mut names = vec![];
-    for (relaxed, macs_per_task) in [(false, 1 << 20), (true, 1 << 20), (false, 500), (true, 500)] {
-        let plan = lower::lower(g, &lower::Options { relaxed, macs_per_task, ..Default::default() }).unwrap();
+    for options in options {
+        let relaxed = options.relaxed;
+        let plan = lower::lower(g, &options).unwrap();
         let found = execute_plan(&plan, inputs).unwrap_or_else(|e| panic!("{e}\n{g}\n{plan}"));
         assert_eq!(found, expected, "relaxed: {relaxed}\n{g}\n{plan}");
         assert!(!plan.kernels.iter().any(|k| k.to_string().contains("relaxed_madd")));
@@ -141,6 +147,61 @@ fn convolutions_of_bytes() {
         fast += usize::from(names.iter().any(|n| n.starts_with("contract_i8") || n.contains("_pairs_")));
     }
     assert!(fast > 80, "only {fast} of 120 had fast kernels");
+}
+
+/// A 3x3 convolution with stride 1 of bytes; the names of the plain kernels where minimal filtering is allowed.
+fn filtered(rng: &mut Rng, x: &Tensor, weights: Tensor, pad_value: i32) -> Vec<String> {
+    let (mut g, mut inputs) = (Graph::new("conv"), vec![x.clone()]);
+    let x = g.add_input("x", TensorType::of(x));
+    let x = if rng.chance(50) { g.add(Map::of(Fn::Not), &[x], &["not".into()], "not").unwrap() } else { x };
+    let w = g.add_const("w", weights);
+    let mut conv = Conv {
+        strides: vec![1, 1],
+        pads: vec![1, 1, 1, 1],
+        dilations: vec![1, 1],
+        group: 1,
+        data: DataLayout::Nhwc,
+        pad_value,
+        epilogue: Pointwise::identity(),
+    };
+    let ty = Op::from(conv.clone()).infer(&[g.ty(x), g.ty(w)]).unwrap();
+    let mut operands = vec![x, w];
+    conv.epilogue = epilogue(&mut g, rng, &mut inputs, &ty[0].const_shape().unwrap(), 3, &mut operands);
+    finish(&mut g, conv.into(), &operands);
+    let plans = [(false, 1 << 20), (true, 3000)];
+    check_with(
+        &g,
+        &inputs,
+        plans.map(|(relaxed, macs_per_task)| lower::Options { relaxed, macs_per_task, winograd: true, ..Default::default() }),
+    )
+}
+
+/// Minimal filtering gives the sums of the direct form, to the bit.
+#[test]
+fn minimal_filtering_of_bytes() {
+    let mut rng = Rng(27);
+    let mut used = 0;
+    for _ in 0..8 {
+        let (cin, cout) = (8 * rng.range(5, 7), 4 * rng.range(10, 13));
+        let x = random_bytes(activation(&mut rng), &[1, rng.range(20, 25), rng.range(20, 25), cin], &mut rng);
+        let pad = rng.range(0, 255) as i32 - if x.dtype == DType::I8 { 128 } else { 0 };
+        let weights = random_bytes(DType::I8, &[cout, cin, 3, 3], &mut rng);
+        let names = filtered(&mut rng, &x, weights, pad);
+        used += usize::from(names.iter().any(|n| n.starts_with("winograd4")));
+    }
+    assert!(used > 5, "minimal filtering was chosen only {used} times of 8");
+}
+
+/// Sums up to just below what minimal filtering recovers; beyond that it is not used.
+#[test]
+fn minimal_filtering_knows_its_bound() {
+    let mut rng = Rng(28);
+    for (channels, weight, is_used) in [(112, 127, true), (120, 127, false), (112, -128, true), (120, -128, false)] {
+        let x = Tensor::from_fn(DType::U8, &[1, 16, 16, channels], |_| 255.0);
+        let weights = Tensor::from_fn(DType::I8, &[64, channels, 3, 3], |_| f64::from(weight));
+        let names = filtered(&mut rng, &x, weights, 255);
+        assert_eq!(names.iter().any(|n| n.starts_with("winograd4")), is_used, "{channels} channels: {names:?}");
+    }
 }
 
 #[test]

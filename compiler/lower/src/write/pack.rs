@@ -32,7 +32,7 @@ impl Panels {
         self.columns % (4 * self.vectors)
     }
     /// Elements per batch.
-    fn elements(&self) -> usize {
+    pub fn elements(&self) -> usize {
         self.depth * (self.full() * 4 * self.vectors + self.tail().next_multiple_of(4))
     }
     /// Bytes per batch.
@@ -40,7 +40,7 @@ impl Panels {
         4 * self.elements()
     }
     /// First element, first column and columns of each panel.
-    fn panels(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+    pub fn panels(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
         let width = 4 * self.vectors;
         let full = (0..self.full()).map(move |p| (p * self.depth * width, p * width, width));
         full.chain((self.tail() > 0).then(|| (self.full() * self.depth * width, self.full() * width, self.tail())))

@@ -1,13 +1,15 @@
 //! Products of bytes: a u8 or i8 operand with constant i8 weights, summed in `i32`. The weights lie in panels of eight
 //! columns, `[panel][depth / 4][column][4]`, which serve two tiles: with relaxed dot products (four products into each of
-//! four columns), and with `i32x4.dot_i16x8_s`, for which a few rows at a time are widened to 16 bits.
+//! four columns), and with `i32x4.dot_i16x8_s` (two products), for which the rows of a tile are widened to 16 bits.
 //!
 //! All rows are numbered through. A tile that would reach beyond the last row starts earlier instead and computes some
 //! rows twice, with the same result.
 
 mod pack;
 mod tile;
+mod transform;
 mod widen;
+pub mod winograd;
 
 use super::nest::{self, Nest};
 use super::tile::{Rows, pattern};
@@ -26,6 +28,8 @@ use pack::Panels;
 
 /// Rows in a unit of work: a multiple of the rows of every tile.
 const UNIT: usize = 30;
+/// Rows that are widened together, at most: those of the largest tile.
+const WIDENED_ROWS: usize = 5;
 
 /// Which instruction multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +50,11 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<bool, Lowe
     let operands = Operands { types: vec![], ..Operands::of(cx, nx, contract) };
     let types = std::iter::once(DType::I32).chain(operands.extras.iter().map(|v| v.dtype)).collect();
     let operands = Operands { types, ..operands };
+    if nx.winograd {
+        pointwise::supported(&operands.body, &operands.types).map_err(|what| LowerError::Unsupported { layer: nx.name.clone(), what })?;
+        winograd::write(cx, nx, contract, &operands);
+        return Ok(true);
+    }
     let b = linear(&nx.inputs[contract.b.operand], &contract.b.index, contract.axes.len());
     let nest = Nest::new(contract, &operands.linears, &operands.sizes(), &b);
     // Four elements of the depth are read at once.
@@ -65,13 +74,13 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<bool, Lowe
     let units = nest.rows().div_ceil(UNIT);
     let tasks = nest.macs().div_ceil(cx.options.macs_per_task);
     let blocks = schedule::blocks(units, panels.count(), tasks, (nest.rows() * nest.depth()) as u64, panels.bytes() as u64);
-    let saturates = pointwise::saturates(&operands.body, &operands.types, &magnitudes(nx, contract, nest.depth()));
+    let saturates = saturates(nx, contract, &operands, nest.depth());
     let starts = starts_with_bias(&operands, &nest);
-    let block = rows_of_block(panels.widened_bytes(), nest.rows());
     let tasks = blocks.row_blocks * blocks.column_blocks;
     // Every task has a part of its own. Relaxed variants leave it alone: their records are the same.
-    let widened = cx.temporary(&format!("{} widened", nx.name), DType::I16, &[tasks * block * panels.widened_bytes() / 2]);
-    let writer = Writer { nest: &nest, panels, operands: &operands, method, rows, block, saturates, starts_with_bias: starts };
+    let widened =
+        cx.temporary(&format!("{} widened", nx.name), DType::I16, &[tasks * WIDENED_ROWS.min(nest.rows()) * panels.widened_bytes() / 2]);
+    let writer = Writer { nest: &nest, panels, operands: &operands, method, rows, saturates, starts_with_bias: starts };
     let name = format!("contract_i8_m{rows}n8_{}", if method == Method::Relaxed { "relaxed" } else { "simd" });
     let mut k = new_kernel(name, &cx.options);
     writer.kernel(&mut k, &blocks, &packed, &widened);
@@ -89,24 +98,20 @@ fn rows_of_tile(method: Method, rows: usize) -> usize {
     // Cost of a row relative to the best tile.
     let tiles: &[(usize, f64)] = match method {
         Method::Relaxed => &[(6, 1.0), (5, 1.06)],
-        Method::Widened => &[(2, 1.0)],
+        Method::Widened => &[(WIDENED_ROWS, 1.0), (4, 1.03)],
     };
+    // Tasks begin with a tile.
+    let tiles = tiles.iter().filter(|tile| UNIT.is_multiple_of(tile.0) || rows <= UNIT);
     let cost = |tile: &(usize, f64)| (rows.div_ceil(tile.0) * tile.0) as f64 * tile.1;
-    let best = tiles.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("the table is not empty");
+    let best = tiles.min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("the table is not empty");
     best.0.min(rows)
 }
 
-/// The rows that are widened together: they stay in the first-level cache.
-fn rows_of_block(row_bytes: usize, rows: usize) -> usize {
-    const CACHE: usize = 32 << 10;
-    let block = if 6 * row_bytes <= CACHE { 6 } else { 2 };
-    block.min(rows)
-}
-
-/// Bounds of the magnitudes of the epilogue's arguments: the sums, then the operands.
-fn magnitudes(nx: &NodeCx, contract: &Contract, depth: usize) -> Vec<f64> {
+/// Whether a saturating conversion is all that bounds the results of sums of `depth` products.
+fn saturates(nx: &NodeCx, contract: &Contract, operands: &Operands, depth: usize) -> bool {
     let extras = contract.epilogue.operands.iter().map(|e| pointwise::magnitude(&nx.constants[e.operand], nx.inputs[e.operand].dtype));
-    std::iter::once(depth as f64 * 255.0 * 128.0).chain(extras).collect()
+    let magnitudes: Vec<f64> = std::iter::once(depth as f64 * 255.0 * 128.0).chain(extras).collect();
+    pointwise::saturates(&operands.body, &operands.types, &magnitudes)
 }
 
 /// Whether the epilogue first adds a bias per column, from which sums can start, and reads both nowhere else.
@@ -125,8 +130,6 @@ struct Writer<'a> {
     method: Method,
     /// Rows of a tile.
     rows: usize,
-    /// Rows that are widened together.
-    block: usize,
     /// A saturating conversion is all that bounds the results.
     saturates: bool,
     starts_with_bias: bool,
@@ -172,7 +175,7 @@ impl Writer<'_> {
             p0 = start.get();
         }
         if self.method == Method::Widened {
-            let widened = k.let_("widened_part", widened + task * (self.block * self.panels.widened_bytes()) as i32);
+            let widened = k.let_("widened_part", widened + task * (self.rows * self.panels.widened_bytes()) as i32);
             let last = column_block.map(|block| kernel::i32_eq(block, blocks.column_blocks as i32 - 1));
             self.blocks(k, &p, widened, [r0, r1], [p0, p1], last);
             return;
@@ -205,16 +208,13 @@ impl Writer<'_> {
     fn blocks(&self, k: &mut K, p: &Pointers, widened: V<I32>, [r0, r1]: [E<I32>; 2], [p0, p1]: [E<I32>; 2], last: Option<E<I32>>) {
         let full = self.panels.full();
         let body = |k: &mut K, first: Option<V<I32>>| {
-            let mut at = self.pointers(k, p, first, self.block);
+            let mut at = self.pointers(k, p, first, self.rows);
             widen::write(k, self, &at[0], widened);
             at[0] = Rows::Uniform { base: widened, stride: self.panels.widened_bytes() as i64 };
             let tiles = |k: &mut K, panel: E<I32>, vectors: usize, last_lanes: usize| {
                 let w = k.let_("panel_w", p.w + panel.clone() * self.panels.panel_bytes(2) as i32);
                 let rows: Vec<Rows> = at.iter().enumerate().map(|(i, rows)| self.moved(k, rows, i, &panel)).collect();
-                for first in (0..self.block).step_by(self.rows) {
-                    let first = first.min(self.block - self.rows);
-                    tile::Tile { writer: self, vectors, last_lanes, first }.write(k, w, &rows);
-                }
+                tile::Tile { writer: self, vectors, last_lanes }.write(k, w, &rows);
             };
             match full {
                 0 => {}
@@ -230,11 +230,11 @@ impl Writer<'_> {
             }
         };
         let rows = self.nest.rows();
-        if rows == self.block {
+        if rows == self.rows {
             return body(k, None);
         }
-        k.for_("row", r0, r1, self.block as u32, |k, row| {
-            let row = if rows.is_multiple_of(self.block) { row } else { min(k, "first_row", row.get(), rows - self.block) };
+        k.for_("row", r0, r1, self.rows as u32, |k, row| {
+            let row = if rows.is_multiple_of(self.rows) { row } else { min(k, "first_row", row.get(), rows - self.rows) };
             body(k, Some(row));
         });
     }
@@ -265,7 +265,7 @@ impl Writer<'_> {
     /// All tiles of rows `r0..r1` for one panel.
     fn tiles(&self, k: &mut K, p: &Pointers, r0: E<I32>, r1: E<I32>, vectors: usize, last_lanes: usize) {
         let last = self.nest.rows() - self.rows;
-        let tile = tile::Tile { writer: self, vectors, last_lanes, first: 0 };
+        let tile = tile::Tile { writer: self, vectors, last_lanes };
         if last == 0 {
             let rows = self.pointers(k, p, None, self.rows);
             return tile.write(k, p.w, &rows);

@@ -40,7 +40,7 @@ pub(super) struct Operands {
 }
 
 impl Operands {
-    /// A product of dense buffers without an epilogue.
+    /// A product of dense buffers without an epilogue: of floats, or of pairs of 16-bit integers.
     fn plain(a: &View, output: &View) -> Operands {
         let start = Linear { base: 0, strides: vec![] };
         Operands {
@@ -49,7 +49,7 @@ impl Operands {
             extras: vec![],
             linears: vec![start.clone(), start],
             body: Pointwise::identity(),
-            types: vec![DType::F32],
+            types: vec![output.dtype],
         }
     }
 
@@ -78,9 +78,17 @@ pub fn winograd_nodes(graph: &Graph, order: &[NodeId], algorithms: &HashMap<Node
     for id in order {
         let Algorithm::Contract(contract) = &algorithms[id] else { continue };
         let inputs = &graph.node(*id).inputs;
-        let constant = graph.constant(inputs[contract.b.operand]).is_some() && graph.ty(inputs[contract.a.operand]).dtype == DType::F32;
-        if let Some(shape) = winograd::Shape::of(contract).filter(|s| constant && s.saved_cycles() > 0.0) {
-            candidates.push((shape.saved_cycles() / shape.weight_bytes() as f64, shape.weight_bytes(), *id));
+        let (Some(weights), Some(shape)) = (graph.constant(inputs[contract.b.operand]), winograd::Shape::of(contract)) else { continue };
+        let a = graph.ty(inputs[contract.a.operand]).dtype;
+        let (saved, bytes) = match (a, weights.dtype) {
+            (DType::F32, DType::F32) => (shape.saved_cycles(), shape.weight_bytes()),
+            (DType::U8 | DType::I8, DType::I8) if integer::winograd::is_exact(contract, &shape, a, weights) => {
+                (integer::winograd::saved_cycles(&shape), integer::winograd::weight_bytes(&shape))
+            }
+            _ => continue,
+        };
+        if saved > 0.0 {
+            candidates.push((saved / bytes as f64, bytes, *id));
         }
     }
     candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
@@ -215,9 +223,10 @@ struct Pointers {
 impl Writer<'_> {
     fn kernel(&mut self, units: usize, blocks: &schedule::Blocks, b: &View) -> (kernel::Kernel, SizeParams) {
         let fused = self.operands.body.steps.last().map_or(String::new(), |s| format!("_{}", s.f.name()));
+        let element = if self.is_of_pairs() { "i16" } else { "f32" };
         let relaxed = if self.options.relaxed { "relaxed" } else { "simd" };
         let mut k =
-            new_kernel(format!("contract_f32_m{}n{}{fused}_{relaxed}", self.schedule.rows, 4 * self.schedule.vectors), self.options);
+            new_kernel(format!("contract_{element}_m{}n{}{fused}_{relaxed}", self.schedule.rows, 4 * self.schedule.vectors), self.options);
         let k = &mut k;
         let pa = pointer(k, "a", &self.operands.a);
         let pb = pointer(k, "b", b);
@@ -292,6 +301,11 @@ impl Writer<'_> {
             }
         }
         (std::mem::replace(k, K::new("")).finish(), params)
+    }
+
+    /// Whether an element of A and B is a pair of 16-bit integers, whose products are summed as 32-bit ones.
+    fn is_of_pairs(&self) -> bool {
+        self.operands.a.dtype == DType::I16
     }
 
     /// How the columns of an operand lie in memory, and bytes from one vector of columns to the next.

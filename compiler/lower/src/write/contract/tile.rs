@@ -5,7 +5,7 @@ use super::{Pointers, Writer, nest};
 use crate::lanes::{self, Lanes, Pattern};
 use crate::pointwise;
 use ir::DType;
-use kernel::{E, F32x4, I32, K, V, f32x4_relaxed_madd, f32x4_splat, load, load_splat32};
+use kernel::{E, F32x4, I32, I32x4, K, V, f32x4_relaxed_madd, f32x4_splat, i32x4_dot_i16x8_s, load, load_splat32};
 
 /// A tile of `rows` × `vectors`; the last vector holds `last_lanes` columns.
 pub struct Tile<'a> {
@@ -166,7 +166,11 @@ impl Tile<'_> {
                 let element = load_splat32::<F32x4>(pointer, offset + *position as u32);
                 let element = if self.vectors == 1 { element } else { k.let_("a", element).get() };
                 for (sum, column) in row.iter().zip(&columns) {
-                    let next = if fused { f32x4_relaxed_madd(element.clone(), column, *sum) } else { *sum + element.clone() * column };
+                    let next = match self.writer.is_of_pairs() {
+                        true => (sum.cast::<I32x4>() + i32x4_dot_i16x8_s(column.clone().cast(), element.clone().cast())).cast(),
+                        false if fused => f32x4_relaxed_madd(element.clone(), column, *sum),
+                        false => *sum + element.clone() * column,
+                    };
                     k.set(*sum, next);
                 }
             }
@@ -193,7 +197,8 @@ impl Tile<'_> {
             let shared: Vec<Option<Lanes>> =
                 (0..extras.len()).map(|i| extras[i].same_for_all().then(|| load_extra(k, i, 0)).map(|l| hold(k, l))).collect();
             for (r, row) in sums.iter().enumerate() {
-                let mut args = vec![Lanes::F32(row[v].get())];
+                let sum = if writer.is_of_pairs() { Lanes::I32(row[v].get().cast()) } else { Lanes::F32(row[v].get()) };
+                let mut args = vec![sum];
                 for (i, shared) in shared.iter().enumerate() {
                     args.push(shared.clone().unwrap_or_else(|| load_extra(k, i, r)));
                 }

@@ -7,7 +7,7 @@ use crate::pointwise;
 use crate::view::{Linear, View};
 use kernel::{E, F32x4, I32, K, V, load, load_partial};
 
-const TILE: usize = super::winograd::TILE;
+pub const TILE: usize = super::winograd::TILE;
 const PATCH: usize = TILE + 2;
 
 /// A strip of tile rows of one image.
@@ -20,7 +20,7 @@ pub struct Strip {
 }
 
 /// Tiles per task: enough work for one call, several calls per strip.
-fn rows_per_task(strip: &Strip, vectors: usize) -> usize {
+pub fn rows_per_task(strip: &Strip, vectors: usize) -> usize {
     const VECTORS_PER_TASK: usize = 256;
     VECTORS_PER_TASK.div_ceil(strip.columns * vectors).clamp(1, strip.rows)
 }
@@ -58,7 +58,7 @@ fn output_1d(k: &mut K, m: [V<F32x4>; PATCH]) -> [V<F32x4>; TILE] {
 }
 
 /// Rows from columns.
-pub fn transposed<const ROWS: usize, const COLUMNS: usize>(columns: [[V<F32x4>; ROWS]; COLUMNS]) -> [[V<F32x4>; COLUMNS]; ROWS] {
+pub fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(columns: [[T; ROWS]; COLUMNS]) -> [[T; COLUMNS]; ROWS] {
     std::array::from_fn(|i| std::array::from_fn(|j| columns[j][i]))
 }
 
@@ -81,7 +81,7 @@ pub fn kernel_1d(k: &mut K, g: [V<F32x4>; 3]) -> [V<F32x4>; PATCH] {
 }
 
 /// Runs `body(k, channel, lanes)` for every group of four channels; `channel` counts bytes from 0.
-fn for_channels(k: &mut K, channels: usize, mut body: impl FnMut(&mut K, E<I32>, usize)) {
+pub fn for_channels(k: &mut K, channels: usize, mut body: impl FnMut(&mut K, E<I32>, usize)) {
     k.for_tiles("channel", channels.div_ceil(4) * 4 - if channels.is_multiple_of(4) { 0 } else { 4 }, 4, |k, c, _| body(k, c * 4, 4));
     if !channels.is_multiple_of(4) {
         body(k, (channels / 4 * 16).into(), channels % 4);
@@ -126,7 +126,7 @@ pub fn input(cx: &mut Cx, nx: &NodeCx, strip: &Strip, x: &View, at: &Linear, cha
 }
 
 /// Calls `body` for each tile row of this task.
-fn for_tile_rows(k: &mut K, strip: &Strip, per_task: usize, body: impl FnOnce(&mut K, V<I32>)) {
+pub fn for_tile_rows(k: &mut K, strip: &Strip, per_task: usize, body: impl FnOnce(&mut K, V<I32>)) {
     let start = k.let_("start", k.task() * per_task as i32);
     let mut end = k.let_("end", start + per_task as i32);
     if !strip.rows.is_multiple_of(per_task) {
@@ -208,7 +208,7 @@ pub fn output(
 }
 
 /// `channel` bytes of a 4-byte index, for an operand with another step per channel.
-fn mul(c: E<I32>, channel: i64) -> E<I32> {
+pub fn mul(c: E<I32>, channel: i64) -> E<I32> {
     match channel {
         4 => c,
         other => kernel::i32_shr_u(c, 2) * other as i32,
@@ -216,11 +216,11 @@ fn mul(c: E<I32>, channel: i64) -> E<I32> {
 }
 
 /// How many rows or columns of a tile exist; `None`: always all.
-fn valid(k: &mut K, tile: V<I32>, tiles: usize, last: usize) -> Option<V<I32>> {
+pub fn valid(k: &mut K, tile: V<I32>, tiles: usize, last: usize) -> Option<V<I32>> {
     (last < TILE).then(|| k.let_("valid", kernel::select::<I32>(kernel::i32_eq(tile, (tiles - 1) as i32), last as i32, TILE as i32)))
 }
 
-fn when(k: &mut K, valid: Option<V<I32>>, i: usize, body: impl FnOnce(&mut K)) {
+pub fn when(k: &mut K, valid: Option<V<I32>>, i: usize, body: impl FnOnce(&mut K)) {
     match valid {
         Some(valid) if i > 0 => k.if_(kernel::i32_gt_u(valid, i as i32), body),
         _ => body(k),

@@ -15,13 +15,13 @@ use crate::view::{Linear, Source, View};
 use crate::write::pack::{self, Panels};
 use ir::algorithm::{Affine, Contract};
 use ir::{DType, Dim};
-use kernel::{F32x4, K, V, load};
+use kernel::{F32x4, I32, K, V, load};
 
 /// Outputs per tile and axis.
 pub const TILE: usize = 4;
 /// Inputs per tile and axis; values per tile is its square.
-const PATCH: usize = TILE + 2;
-const VALUES: usize = PATCH * PATCH;
+pub const PATCH: usize = TILE + 2;
+pub const VALUES: usize = PATCH * PATCH;
 
 /// Transformed patches and products of one strip should stay near the core: bytes of both together.
 const STRIP_BYTES: usize = 2 << 20;
@@ -31,11 +31,11 @@ const CACHE_WAY: usize = 4096;
 /// The sizes of a convolution that this form can compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    images: usize,
-    height: usize,
-    width: usize,
-    channels: usize,
-    outputs: usize,
+    pub images: usize,
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    pub outputs: usize,
 }
 
 /// Axes of a two-dimensional convolution as `ir` numbers them: n, oh, ow, group, m, kh, kw, c.
@@ -43,10 +43,10 @@ const N: usize = 0;
 const OH: usize = 1;
 const OW: usize = 2;
 const GROUP: usize = 3;
-const M: usize = 4;
-const KH: usize = 5;
-const KW: usize = 6;
-const C: usize = 7;
+pub const M: usize = 4;
+pub const KH: usize = 5;
+pub const KW: usize = 6;
+pub const C: usize = 7;
 
 impl Shape {
     /// The sizes, if `contract` is a 3x3 convolution with stride and dilation 1, one group, channels last.
@@ -60,10 +60,10 @@ impl Shape {
         (fits && out_fits && contract.a.pad.is_some()).then_some(Shape { images, height, width, channels, outputs })
     }
 
-    fn tile_rows(&self) -> usize {
+    pub fn tile_rows(&self) -> usize {
         self.height.div_ceil(TILE)
     }
-    fn tile_columns(&self) -> usize {
+    pub fn tile_columns(&self) -> usize {
         self.width.div_ceil(TILE)
     }
 
@@ -95,7 +95,7 @@ pub fn rounded_axes(contract: &Contract) -> Vec<Dim> {
 }
 
 /// A choice of strips: images × strips of `rows` tile rows.
-fn strips(shape: &Shape, patch_bytes: usize, product_bytes: usize) -> Vec<(usize, usize)> {
+pub fn strips(shape: &Shape, patch_bytes: usize, product_bytes: usize) -> Vec<(usize, usize)> {
     let rows = shape.tile_rows();
     let per_row = shape.tile_columns() * (patch_bytes + product_bytes);
     let most = (STRIP_BYTES / per_row).clamp(1, rows);
@@ -104,9 +104,9 @@ fn strips(shape: &Shape, patch_bytes: usize, product_bytes: usize) -> Vec<(usize
     (0..rows).step_by(each).map(|first| (first, each.min(rows - first))).collect()
 }
 
-/// A stride in bytes for `values` vectors of `width` floats that does not fall on one cache way.
-fn row_bytes(width: usize) -> usize {
-    let bytes = VALUES * width.next_multiple_of(4) * 4;
+/// Bytes from tile to tile, for values of `channels` bytes: does not fall on one cache way.
+pub fn row_bytes(channels: usize) -> usize {
+    let bytes = VALUES * channels;
     if bytes.is_multiple_of(CACHE_WAY) { bytes + 64 } else { bytes }
 }
 
@@ -117,7 +117,8 @@ pub(super) fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Op
     let schedule = schedule::choose(1, tiles, shape.outputs, shape.channels, cx.options.relaxed, cx.options.tile);
     let panels = Panels { columns: shape.outputs, depth: shape.channels, vectors: schedule.vectors };
     let weights = transformed_weights(cx, nx, contract, &panels)?;
-    let (patch_bytes, product_bytes) = (row_bytes(shape.channels), row_bytes(shape.outputs));
+    let (patch_bytes, product_bytes) =
+        (row_bytes(channels_bytes(shape.channels) as usize), row_bytes(channels_bytes(shape.outputs) as usize));
     let strips = strips(&shape, patch_bytes, product_bytes);
     let largest = strips.iter().map(|(_, rows)| rows * shape.tile_columns()).max().unwrap_or(0);
     let patches = cx.temporary(&format!("{} patches", nx.name), DType::F32, &[largest * patch_bytes / 4]);
@@ -157,34 +158,51 @@ fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, panels: &P
     let plain = pack::constant(tensor, &Linear { base: b.base, strides: vec![] }, &nest, panels);
     let plain = View::dense(Source::Weight(cx.weight(&nx.name, plain, nx.origin)), DType::F32, &[0]);
     let matrix = panels.bytes();
-    let vectors = matrix / 16;
+    let name = "winograd4_weights_f32";
+    Ok(transform_once(cx, nx, name, &plain, (matrix, matrix), |k, source, target| {
+        let g: Vec<V<F32x4>> = (0..9).map(|i| k.let_("g", load::<F32x4>(source, (i * matrix) as u32))).collect();
+        // Columns, then rows.
+        let half: [_; 3] = std::array::from_fn(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]]));
+        for (i, half) in transform::transposed(half).into_iter().enumerate() {
+            for (j, value) in transform::kernel_1d(k, half).iter().enumerate() {
+                k.store(target, ((i * PATCH + j) * matrix) as u32, *value);
+            }
+        }
+    }))
+}
+
+/// Adds the step that makes 36 matrices of nine in the module's first run: `body(k, source, target)` makes 16 bytes of
+/// each. Bytes of a matrix before and after.
+pub fn transform_once(
+    cx: &mut Cx,
+    nx: &NodeCx,
+    name: &str,
+    plain: &View,
+    (before, after): (usize, usize),
+    body: impl FnOnce(&mut K, V<I32>, V<I32>),
+) -> View {
+    let vectors = after / 16;
     let per_task = vectors.div_ceil(64).max(256).min(vectors);
     let tasks = vectors.div_ceil(per_task);
-    let transformed = cx.persistent(&format!("{} transformed", nx.name), VALUES * matrix);
+    let transformed = cx.persistent(&format!("{} transformed", nx.name), VALUES * after);
     let done = cx.persistent(&format!("{} transformed?", nx.name), 4 * tasks);
-    let mut k = K::new("winograd4_weights_f32");
-    let (from, to, flags) = (pointer(&mut k, "from", &plain), pointer(&mut k, "to", &transformed), pointer(&mut k, "done", &done));
+    let mut k = K::new(name);
+    let (from, to, flags) = (pointer(&mut k, "from", plain), pointer(&mut k, "to", &transformed), pointer(&mut k, "done", &done));
     let task = k.task();
     let flag = k.let_("flag", flags + task * 4);
-    k.if_(kernel::i32_eqz(load::<kernel::I32>(flag, 0)), |k| {
+    k.if_(kernel::i32_eqz(load::<I32>(flag, 0)), |k| {
         let start = k.let_("start", task * (per_task * 16) as i32);
         let end = k.let_("end", start + (per_task * 16) as i32);
-        let end = k.let_("end", kernel::select::<kernel::I32>(kernel::i32_lt_u(end, matrix), end, matrix));
+        let end = k.let_("end", kernel::select::<I32>(kernel::i32_lt_u(end, after), end, after));
         k.for_("at", start, end, 16, |k, at| {
-            let source = k.let_("source", from + at);
+            let from_at = if before == after { at.get() } else { kernel::i32_shr_u(at, (after / before).trailing_zeros() as i32) };
+            let source = k.let_("source", from + from_at);
             let target = k.let_("target", to + at);
-            let g: Vec<V<F32x4>> = (0..9).map(|i| k.let_("g", load::<F32x4>(source, (i * matrix) as u32))).collect();
-            // Columns, then rows.
-            let half: [_; 3] = std::array::from_fn(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]]));
-            for (i, half) in transform::transposed(half).into_iter().enumerate() {
-                for (j, value) in transform::kernel_1d(k, half).iter().enumerate() {
-                    k.store(target, ((i * PATCH + j) * matrix) as u32, *value);
-                }
-            }
+            body(k, source, target);
         });
-        k.store::<kernel::I32>(flag, 0, 1);
+        k.store::<I32>(flag, 0, 1);
     });
     let args = vec![plain.arg_at(0), transformed.arg_at(0), done.arg_at(0)];
     cx.step(k.finish(), args, tasks as u32, 0, nx.origin, &[&transformed, &done], &[&transformed, &done]);
-    Ok(transformed)
+    transformed
 }

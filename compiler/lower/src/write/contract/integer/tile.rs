@@ -13,8 +13,6 @@ pub struct Tile<'a> {
     pub writer: &'a Writer<'a>,
     pub vectors: usize,
     pub last_lanes: usize,
-    /// The tile's first one of the rows that are given.
-    pub first: usize,
 }
 
 /// Quads per iteration of a loop over a run.
@@ -22,14 +20,13 @@ const UNROLL: usize = 4;
 /// Longest run that is written out without a loop, in quads.
 const UNROLL_LIMIT: usize = 8;
 
-/// `[row][vector]`, and then one local of four columns, or two locals with two sums for each of two columns.
-type Sums = Vec<Vec<Vec<V<I32x4>>>>;
+/// `[row][vector]`
+type Sums = Vec<Vec<V<I32x4>>>;
 
 impl Tile<'_> {
     /// `rows`: where A, the output and the epilogue's operands have the tile's rows.
     pub fn write(&self, k: &mut K, w: V<I32>, rows: &[Rows]) {
-        let parts = if self.writer.method == Method::Relaxed { 1 } else { 2 };
-        let row = |k: &mut K| (0..self.vectors).map(|_| (0..parts).map(|_| k.local("sum")).collect()).collect();
+        let row = |k: &mut K| (0..self.vectors).map(|_| k.local("sum")).collect();
         let sums: Sums = (0..self.writer.rows).map(|_| row(k)).collect();
         self.start(k, &sums, rows);
         let axes = &self.writer.nest.depth_in_a;
@@ -47,22 +44,14 @@ impl Tile<'_> {
     /// Sets the sums to the bias, or to zeros.
     fn start(&self, k: &mut K, sums: &Sums, rows: &[Rows]) {
         for v in 0..self.vectors {
-            let parts: Vec<E<I32x4>> = if self.writer.starts_with_bias {
+            let first = sums[0][v];
+            if self.writer.starts_with_bias {
                 let Lanes::I32(bias) = self.extra(k, rows, 0, 0, v) else { panic!("a bias of sums is an integer") };
-                let bias = k.in_local("bias", bias);
-                let zero = lanes::zero::<I32x4>;
-                match self.writer.method {
-                    Method::Relaxed => vec![bias.get()],
-                    Method::Widened => [[0, 4, 1, 5], [2, 4, 3, 5]].map(|lanes| shuffle32::<I32x4>(lanes, bias, zero())).into(),
-                }
+                k.set(first, bias);
             } else {
-                vec![lanes::zero(); 2]
-            };
-            for (part, value) in parts.into_iter().enumerate().filter(|(part, _)| *part < sums[0][v].len()) {
-                let first = sums[0][v][part];
-                k.set(first, value);
-                sums[1..].iter().for_each(|row| k.set(row[v][part], first));
+                k.set(first, lanes::zero::<I32x4>());
             }
+            sums[1..].iter().for_each(|row| k.set(row[v], first));
         }
     }
 
@@ -73,7 +62,7 @@ impl Tile<'_> {
 
     /// Operand `i` of the epilogue for a row and a vector of columns.
     fn extra(&self, k: &mut K, rows: &[Rows], i: usize, row: usize, vector: usize) -> Lanes {
-        let (pointer, offset) = rows[2 + i].at(self.first + row);
+        let (pointer, offset) = rows[2 + i].at(row);
         let (pattern, step) = self.writer.pattern(2 + i);
         lanes::load(k, self.writer.operands.extras[i].dtype, pointer, offset + vector as u32 * step, pattern, self.lanes(vector))
     }
@@ -124,10 +113,10 @@ impl Tile<'_> {
     fn relaxed(&self, k: &mut K, sums: &Sums, a: &Rows, at: u32, (w, from): (V<I32>, u32)) {
         let weights: Vec<V<I8x16>> = (0..self.vectors).map(|v| k.let_("weights", load::<I8x16>(w, from + 16 * v as u32))).collect();
         for (r, row) in sums.iter().enumerate() {
-            let (pointer, offset) = a.at(self.first + r);
+            let (pointer, offset) = a.at(r);
             let element = k.let_("a", load_splat32::<I8x16>(pointer, offset + at));
             for (sum, weights) in row.iter().zip(&weights) {
-                k.set(sum[0], i32x4_relaxed_dot_i8x16_i7x16_add_s(*weights, element, sum[0]));
+                k.set(*sum, i32x4_relaxed_dot_i8x16_i7x16_add_s(*weights, element, *sum));
             }
         }
     }
@@ -149,17 +138,22 @@ impl Tile<'_> {
         (0..quads - main).for_each(|q| step(k, &a, end, q));
     }
 
+    /// One quad: first its even elements, then the odd ones, each a pair of 16-bit lanes. The bytes of the weights become
+    /// such pairs by shifts.
     fn widened(&self, k: &mut K, sums: &Sums, a: &Rows, at: u32, (w, from): (V<I32>, u32)) {
-        let mut elements: Vec<V<I16x8>> = vec![];
-        for r in 0..sums.len() {
-            let (pointer, offset) = a.at(self.first + r);
-            elements.push(k.let_("a", load_splat64::<I16x8>(pointer, offset + at)));
-        }
-        for half in 0..2 * self.vectors {
-            let weights = k.let_("weights", v128_load8x8_s(w, from + 8 * half as u32));
-            for (row, a) in sums.iter().zip(&elements) {
-                let sum = row[half / 2][half % 2];
-                k.set(sum, sum + i32x4_dot_i16x8_s(weights, *a));
+        for odd in [false, true] {
+            let weights: Vec<V<I16x8>> = (0..self.vectors)
+                .map(|v| {
+                    let bytes = load::<I16x8>(w, from + 16 * v as u32);
+                    k.let_("weights", i16x8_shr_s(if odd { bytes } else { i16x8_shl(bytes, 8) }, 8))
+                })
+                .collect();
+            for (r, row) in sums.iter().enumerate() {
+                let (pointer, offset) = a.at(r);
+                let pair = k.let_("a", load_splat32::<I16x8>(pointer, offset + at + 4 * u32::from(odd)));
+                for (sum, weights) in row.iter().zip(&weights) {
+                    k.set(*sum, *sum + i32x4_dot_i16x8_s(*weights, pair));
+                }
             }
         }
     }
@@ -179,12 +173,7 @@ impl Tile<'_> {
                 .map(|i| (i >= first && rows[2 + i].same_for_all()).then(|| self.extra(k, rows, i, 0, v)).map(|l| hold(k, l)))
                 .collect();
             for (r, row) in sums.iter().enumerate() {
-                let sum = match row[v][..] {
-                    [sum] => sum.get(),
-                    [low, high] => shuffle32::<I32x4>([0, 2, 4, 6], low, high) + shuffle32::<I32x4>([1, 3, 5, 7], low, high),
-                    _ => unreachable!("a sum has one or two parts"),
-                };
-                let sum = Lanes::I32(sum);
+                let sum = Lanes::I32(row[v].get());
                 let mut args = vec![sum.clone()];
                 for (i, shared) in shared.iter().enumerate() {
                     args.push(match shared {
@@ -202,9 +191,9 @@ impl Tile<'_> {
                     pointwise::emit_after(k, body, types, &args, &given)
                 };
                 match value {
-                    Lanes::I32(value) if narrows => k.set(row[v][0], value),
+                    Lanes::I32(value) if narrows => k.set(row[v], value),
                     value => {
-                        let (pointer, offset) = rows[1].at(self.first + r);
+                        let (pointer, offset) = rows[1].at(r);
                         lanes::store(k, dtype, pointer, offset + v as u32 * step, pattern, self.lanes(v), value);
                     }
                 }
@@ -212,8 +201,8 @@ impl Tile<'_> {
         }
         if narrows {
             for (r, row) in sums.iter().enumerate() {
-                let (pointer, offset) = rows[1].at(self.first + r);
-                k.store_lane::<8>(pointer.get(), offset, lanes::bytes_of(dtype, row[0][0].get(), row[1][0].get()), 0);
+                let (pointer, offset) = rows[1].at(r);
+                k.store_lane::<8>(pointer.get(), offset, lanes::bytes_of(dtype, row[0].get(), row[1].get()), 0);
             }
         }
     }
