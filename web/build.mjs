@@ -10,8 +10,15 @@ import { minify } from 'terser';
 
 const here = (path) => new URL(path, import.meta.url).pathname;
 
-/** Names that only files of `index.js` use, of what its classes and records have: they become shorter. */
-const INTERNAL = /^(addArena|alive|busy|cancellable|conversion|fromCache|joined|memoryStats|onBytes|owned|pieces|poolBytes|position|quantiles|removeArena|selectArena|settle|stopFlag|summary|tail|tell|users|written)$/;
+/** Names that only files of `index.js` use, of what its classes and records have: they become shorter. Private ones begin with `_`. */
+const INTERNAL =
+  /^(_.*|addArena|alive|aliases|ask|available|away|busy|cancellable|conversion|feed|finish|fromCache|guarded|held|joined|memoryStats|onBytes|owned|pieces|poolBytes|position|quantiles|removeArena|reserved_bytes|refused|limit_bytes|peak_bytes|used_bytes|selectArena|settings|settle|stopFlag|summary|tail|tell|users|written)$/;
+
+/** Private members become ordinary ones, whose names can be shortened to those that compress best. */
+const privates = {
+  name: 'privates',
+  setup: ({ onLoad }) => onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => ({ contents: (await readFile(path, 'utf8')).replace(/(?<=\.|^  (?:(?:readonly|get|async) )*)#(?=\w)/gm, '_'), loader: 'ts' })),
+};
 
 const tsc = (...options) => execFileSync(process.execPath, [here('node_modules/typescript/bin/tsc'), '-p', here('tsconfig.json'), ...options], { stdio: 'inherit' });
 // What does not type-check leaves the last good build alone.
@@ -24,6 +31,7 @@ for (const name of ['index', 'thread', 'node', 'thread-node']) {
     entryPoints: [here(`src/${name}.ts`)],
     outfile: here(`dist/${name}.js`),
     bundle: true,
+    minifySyntax: true,
     format: 'esm',
     target: 'es2022',
     sourcemap: true,
@@ -32,13 +40,16 @@ for (const name of ['index', 'thread', 'node', 'thread-node']) {
     external: name === 'index' ? [] : ['node:*', './index.js'],
     logLevel: 'warning',
     legalComments: 'none',
+    plugins: [privates],
+    // A field without a value is not worth a declaration.
+    tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
     write: false,
   });
   const [map, code] = outputFiles.sort((a, b) => b.path.length - a.path.length).map(({ text }) => text);
   const small = await minify(code.replace(/\n\/\/# sourceMappingURL=.*/, ''), {
     module: true,
     ecma: 2020,
-    compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, pure_getters: true, keep_fargs: false },
+    compress: { passes: 4, inline: 1, hoist_props: true, toplevel: true, unsafe_arrows: true, unsafe_methods: true, pure_getters: true, keep_fargs: false },
     ...(name === 'index' && { mangle: { properties: { regex: INTERNAL } } }),
     sourceMap: { content: map, filename: `${name}.js`, url: `${name}.js.map` },
   });

@@ -6,16 +6,19 @@ export const ABI_VERSION: number = 2;
 /** Name of the custom section that holds the JSON manifest. */
 export const MANIFEST_SECTION: string = "wasm-torch.manifest";
 
-/** Why `run` or `init` stopped. */
-export const STATUS: readonly { readonly code: number; readonly name: string; readonly text: string }[] = [
-  { code: 0, name: "Ok", text: "The call succeeded." },
-  { code: 1, name: "StepOutOfRange", text: "The host asked for a step that the module does not have." },
-  { code: 2, name: "OutOfMemory", text: "The memory could not be grown." },
-  { code: 3, name: "IndexOutOfRange", text: "An index tensor holds a value outside the indexed dimension." },
-  { code: 4, name: "SizeOutOfBounds", text: "A size that depends on data or on a dimension exceeds the bound the module was planned for." },
-  { code: 5, name: "InvalidInput", text: "An input tensor holds values the operator does not allow." },
-  { code: 6, name: "Cancelled", text: "The host asked to stop." },
-  { code: 7, name: "WorkerFailed", text: "A worker thread failed." },
+/** Why `run` or `init` stopped: codes. */
+export const STATUS = { Ok: 0, StepOutOfRange: 1, OutOfMemory: 2, IndexOutOfRange: 3, SizeOutOfBounds: 4, InvalidInput: 5, Cancelled: 6, WorkerFailed: 7 } as const;
+
+/** What the codes mean, by code. */
+export const STATUS_TEXTS: readonly string[] = [
+  "The call succeeded.",
+  "The host asked for a step that the module does not have.",
+  "The memory could not be grown.",
+  "An index tensor holds a value outside the indexed dimension.",
+  "A size that depends on data or on a dimension exceeds the bound the module was planned for.",
+  "An input tensor holds values the operator does not allow.",
+  "The host asked to stop.",
+  "A worker thread failed.",
 ];
 
 /** Outcome of the last `run`: byte offsets of its `u32` fields. 12 bytes. */
@@ -78,4 +81,6 @@ export interface ThreadExports {
   readonly set_blocking: (flag: number) => void;
   /** Called when `worker` trapped: every later `run` returns WorkerFailed instead of waiting for it. */
   readonly worker_failed: () => void;
+  /** Address of a word where the host stores 1 when a worker died: as worker_failed. Who calls this promises to do so; else a worker that holds a task for some ten seconds counts as dead. */
+  readonly watch: () => number;
 }

@@ -8,7 +8,7 @@ import { concatenate } from './stream.js';
 const LIMIT = 16 << 20;
 
 /** The same file, and its manifest if it begins with one as it should. */
-export function readAhead(opened: Opened): Opened & { manifest(): Promise<Manifest | undefined> } {
+export function readAhead(opened: Opened): Opened & { readManifest(): Promise<Manifest | undefined> } {
   const held: Uint8Array[] = [];
   let bytes = 0;
   /** The piece that is on its way, or the end; undefined when none is asked for. True when it came. */
@@ -28,7 +28,7 @@ export function readAhead(opened: Opened): Opened & { manifest(): Promise<Manife
     return coming;
   };
   void more();
-  return {
+  const file: ReturnType<typeof readAhead> = {
     ...opened,
     async next() {
       while (held.length === 0 && (await more()));
@@ -37,16 +37,14 @@ export function readAhead(opened: Opened): Opened & { manifest(): Promise<Manife
       if (piece !== undefined) void more();
       return piece;
     },
-    async manifest() {
+    async readManifest() {
       try {
-        for (;;) {
-          const found = manifestIn(concatenate(held));
-          if (found !== undefined || !(await more())) return found;
-        }
+        while ((file.manifest = manifestIn(concatenate(held))) === undefined && (await more()));
       } catch {
         // Whoever loads the file words it better.
-        return undefined;
       }
+      return file.manifest;
     },
   };
+  return file;
 }

@@ -22,33 +22,29 @@ interface TypedArrayConstructor {
   new (buffer: ArrayBuffer, byteOffset?: number, length?: number): TypedArray;
 }
 
-/** How numbers become elements: rounded, checked to be whole, tested for non-zero, or not at all (bits only). */
-type Conversion = 'float' | 'integer' | 'big' | 'bool' | 'bits';
-
 export interface DTypeRow {
   readonly array: TypedArrayConstructor;
-  readonly conversion: Conversion;
   /** Longer names that PyTorch, NumPy and ONNX users know. */
   readonly aliases: readonly string[];
 }
 
-const row = (array: TypedArrayConstructor, conversion: Conversion, ...aliases: string[]): DTypeRow => ({ array, conversion, aliases });
+const row = (array: TypedArrayConstructor, ...aliases: string[]): DTypeRow => ({ array, aliases });
 
 /** Every element type by its short name, as a manifest spells it. */
 export const DTYPES = {
-  f32: row(Float32Array, 'float', 'float32', 'float'),
-  f64: row(Float64Array, 'float', 'float64', 'double'),
-  f16: row(Uint16Array, 'bits', 'float16', 'half'),
-  bf16: row(Uint16Array, 'bits', 'bfloat16'),
-  i8: row(Int8Array, 'integer', 'int8'),
-  u8: row(Uint8Array, 'integer', 'uint8'),
-  i16: row(Int16Array, 'integer', 'int16'),
-  u16: row(Uint16Array, 'integer', 'uint16'),
-  i32: row(Int32Array, 'integer', 'int32', 'int'),
-  u32: row(Uint32Array, 'integer', 'uint32'),
-  i64: row(BigInt64Array, 'big', 'int64', 'long'),
-  u64: row(BigUint64Array, 'big', 'uint64'),
-  bool: row(Uint8Array, 'bool', 'boolean'),
+  f32: row(Float32Array, 'float32', 'float'),
+  f64: row(Float64Array, 'float64', 'double'),
+  f16: row(Uint16Array, 'float16', 'half'),
+  bf16: row(Uint16Array, 'bfloat16'),
+  i8: row(Int8Array, 'int8'),
+  u8: row(Uint8Array, 'uint8'),
+  i16: row(Int16Array, 'int16'),
+  u16: row(Uint16Array, 'uint16'),
+  i32: row(Int32Array, 'int32', 'int'),
+  u32: row(Uint32Array, 'uint32'),
+  i64: row(BigInt64Array, 'int64', 'long'),
+  u64: row(BigUint64Array, 'uint64'),
+  bool: row(Uint8Array, 'boolean'),
 } as const satisfies Record<string, DTypeRow>;
 
 export type DType = keyof typeof DTYPES;
@@ -66,14 +62,19 @@ export function findDType(name: string): DType | undefined {
 export function dtypeNamed(name: string): DType {
   const found = findDType(name);
   if (found === undefined) {
-    throw new WasmTorchError('invalid-argument', `'${name}' is not a data type.`, { hint: `use one of ${Object.keys(DTYPES).join(', ')}` });
+    throw new WasmTorchError('invalid-argument', `'${name}' is not a data type.`, `use one of ${Object.keys(DTYPES).join(', ')}`);
   }
   return found;
 }
 
+/** Whether elements are bits that no number is converted to. */
+export function isHalf(dtype: DType): boolean {
+  return dtype === 'f16' || dtype === 'bf16';
+}
+
 /** The element type a typed array stands for when nothing else is said. */
 export function dtypeOfArray(array: TypedArray): DType {
-  const found = (Object.keys(DTYPES) as DType[]).find((name) => DTYPES[name].conversion !== 'bits' && array instanceof DTYPES[name].array);
+  const found = (Object.keys(DTYPES) as DType[]).find((name) => !isHalf(name) && array instanceof DTYPES[name].array);
   if (found === undefined) {
     throw new WasmTorchError('invalid-argument', `A ${array.constructor.name} cannot be a tensor's data.`);
   }
@@ -82,22 +83,20 @@ export function dtypeOfArray(array: TypedArray): DType {
 
 /** Elements of type `dtype` from numbers, bigints or booleans; throws where a value does not fit. */
 export function convert(values: ArrayLike<number | bigint | boolean>, dtype: DType): TypedArray {
-  const { array, conversion } = DTYPES[dtype];
-  if (conversion === 'bits') {
-    throw new WasmTorchError('invalid-argument', `Numbers are not converted to ${dtype}.`, { hint: `pass the bits of the ${dtype} values in a ${array.name}` });
-  }
+  const { array } = DTYPES[dtype];
+  if (isHalf(dtype)) throw new WasmTorchError('invalid-argument', `Numbers are not converted to ${dtype}.`, `pass the bits of the ${dtype} values in a ${array.name}`);
   const out = new array(values.length);
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
-    if (conversion === 'bool') {
+    if (dtype === 'bool') {
       out[i] = value ? 1 : 0;
-    } else if (conversion === 'float') {
+    } else if (dtype[0] === 'f') {
       out[i] = Number(value);
     } else {
       // `==` compares a bigint and a number by value: what wrapped around differs.
       const number = typeof value === 'boolean' ? Number(value) : value;
       const whole = typeof number === 'bigint' || Number.isInteger(number);
-      if (whole) out[i] = conversion === 'big' ? BigInt(number) : Number(number);
+      if (whole) out[i] = array.BYTES_PER_ELEMENT > 4 ? BigInt(number) : Number(number);
       if (!whole || out[i] != number) {
         throw new WasmTorchError('invalid-argument', `Element ${i} is ${value}, which ${dtype} cannot hold.`);
       }

@@ -16,6 +16,13 @@ import type { VariantName } from './variant.js';
 /** After this long in one piece the event loop gets its turn, in calls that may be cancelled. */
 const SLICE_MS = 8;
 
+/**
+ * The first call needs the other cores itself: they compile its code. So threads start after it, or after so long without a
+ * call, which is while weights arrive; but at once for models with calls of so many operations, which threads join on the way.
+ */
+const THREADS_MS = 50;
+const LONG_CALL = 3e9;
+
 /** What stays the same for all models of a runtime. */
 export interface Settings {
   /** Threads that compute, the caller's included. */
@@ -74,8 +81,8 @@ interface Shared {
   readonly instance: Instance;
   info: ModelInfo;
   readonly pool: ThreadPool | undefined;
-  /** Resolves when the threads are there, or are not. */
-  joined: Promise<void> | undefined;
+  /** Starts the threads, once; resolves when they are there, or are not. */
+  readonly join: () => Promise<void> | undefined;
   /** Resolves when the calls so far are over. */
   tail: Promise<unknown>;
   busy: number;
@@ -97,25 +104,24 @@ export class Engine implements Backend {
     return load(source, { open: platform.open, features: settings.features }, (loaded) => Engine.start(loaded, platform, settings), options);
   }
 
-  /** Instantiates a module, whose weights may still arrive, and starts its threads. */
+  /** Instantiates a module, whose weights may still arrive. */
   static async start(loaded: LoadedModule, platform: Platform, { threads, poolBytes }: Settings): Promise<Engine> {
     const { manifest, variant, why } = loaded;
     const threaded = variant.includes('threads');
-    const pool = threaded && threads > 1 ? new ThreadPool(platform, threads - 1) : undefined;
     if (!threaded && threads > 1) why.threads = `the variant ${variant} has one thread`;
-    try {
-      const instance = await Instance.create(loaded);
-      if (poolBytes > 0) instance.exports.pool_reserve(poolBytes, 1);
-      const shared: Shared = { instance, info: { manifest, variant, threads: pool === undefined ? 1 : threads, why }, pool, joined: undefined, tail: Promise.resolve(), busy: 0, users: 1 };
-      shared.joined = pool?.join(instance.exports, loaded.module, platform.mayBlock).catch((error) => {
+    const instance = await Instance.create(loaded);
+    if (poolBytes > 0) instance.exports.pool_reserve(poolBytes, 1);
+    const pool = threaded && threads > 1 ? new ThreadPool(platform, instance.exports) : undefined;
+    let joining: Promise<void> | undefined;
+    const join = () =>
+      (joining ??= pool?.start(threads - 1, loaded.module).catch((error) => {
         why.threads = messageOf(error);
         shared.info = { ...shared.info, threads: 1 };
-      });
-      return new Engine(shared, 0);
-    } catch (error) {
-      await pool?.stop();
-      throw error;
-    }
+      }));
+    const shared: Shared = { instance, info: { manifest, variant, threads: pool === undefined ? 1 : threads, why }, pool, join, tail: Promise.resolve(), busy: 0, users: 1 };
+    if (manifest.steps.reduce((sum, { macs }) => sum + macs, 0) > LONG_CALL) void join();
+    else if (pool !== undefined) setTimeout(() => shared.users > 0 && join(), THREADS_MS);
+    return new Engine(shared, 0);
   }
 
   get info(): ModelInfo {
@@ -133,11 +139,14 @@ export class Engine implements Backend {
   async call(inputs: TypedArray[], options: CallOptions): Promise<CallResult> {
     const shared = this.#shared;
     options.signal?.throwIfAborted();
-    if (options.ready) await shared.joined;
+    if (options.ready) await shared.join();
     if (shared.busy > 0) inputs = options.transfer ? inputs : inputs.map((input) => input.slice());
     const run = shared.busy++ === 0 ? this.#run(inputs, options) : shared.tail.then(() => this.#run(inputs, options));
     // A call that was given up is still busy until its next turn.
-    shared.tail = run.catch(() => {}).finally(() => void (shared.busy -= 1));
+    shared.tail = run.catch(() => {}).finally(() => {
+      shared.busy -= 1;
+      if (shared.users > 0) void shared.join();
+    });
     try {
       return await unlessAborted(run, options.signal);
     } catch (error) {

@@ -21,15 +21,6 @@ export type ErrorCode =
   | 'worker-failed'
   | 'disposed';
 
-export interface ErrorOptions {
-  /** What to do about it, one plain sentence. */
-  hint?: string;
-  /** The error of the engine underneath. */
-  cause?: unknown;
-  /** Layer names of the step that failed, as PyTorch named them. */
-  layers?: readonly string[];
-}
-
 /** Every error that this package throws on purpose. */
 export class WasmTorchError extends Error {
   override readonly name = 'WasmTorchError';
@@ -37,12 +28,22 @@ export class WasmTorchError extends Error {
   readonly hint: string | undefined;
   readonly layers: readonly string[];
 
-  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
-    super(options.hint === undefined ? message : `${message}\nhint: ${options.hint}`, { cause: options.cause });
+  /** `hint`: what to do about it, one plain sentence; `cause`: the error of the engine underneath; `layers`: of the step that failed, as PyTorch named them. */
+  constructor(code: ErrorCode, message: string, hint?: string, cause?: unknown, layers: readonly string[] = []) {
+    super(hint === undefined ? message : `${message}\nhint: ${hint}`, { cause });
     this.code = code;
-    this.hint = options.hint;
-    this.layers = options.layers ?? [];
+    this.hint = hint;
+    this.layers = layers;
   }
+}
+
+/** A file that is not what was written. */
+export function damaged(message: string, cause?: unknown, how = 'damaged'): WasmTorchError {
+  return new WasmTorchError('invalid-module', message, `the file is ${how}: load or export it again`, cause);
+}
+
+export function noMemory(message: string, cause: unknown): WasmTorchError {
+  return new WasmTorchError('out-of-memory', `${message}: ${messageOf(cause)}.`, 'dispose models that are no longer used, or close other tabs', cause);
 }
 
 /** An error as it travels between threads, where its class is lost. */

@@ -16,7 +16,7 @@ export interface ExternalOptions extends OpenOptions {
 /** Writes every chunk to its place after the weights' base. `base` is the address that the files are relative to. */
 export async function fetchExternalWeights(manifest: Manifest, memory: WebAssembly.Memory, base: string | undefined, open: OpenAddress, options: ExternalOptions): Promise<void> {
   if (base === undefined) {
-    throw new WasmTorchError('invalid-argument', 'The weights lie in files beside the module, whose address is unknown.', { hint: 'load it from an address, or pass {weightsUrl}' });
+    throw new WasmTorchError('invalid-argument', 'The weights lie in files beside the module, whose address is unknown.', 'load it from an address, or pass {weightsUrl}');
   }
   let address = manifest.memory.weights_base;
   for (const { file, bytes } of manifest.external_weights!.chunks) {
@@ -52,7 +52,7 @@ async function fetchChunk(url: string, target: Uint8Array, open: OpenAddress, op
     options.onBytes(-at);
     await opened.settle(false);
     options.signal?.throwIfAborted();
-    throw new WasmTorchError('fetch-failed', `${url}: ${messageOf(cause)}.`, { hint: 'put the files that `export` wrote beside the module', cause });
+    throw new WasmTorchError('fetch-failed', `${url}: ${messageOf(cause)}.`, 'put the files that `export` wrote beside the module', cause);
   }
   await opened.settle(true);
 }

@@ -1,8 +1,8 @@
 // A running module: calls its exports and moves bytes in and out of its memory. It checks no tensors and keeps no queue.
 
-import { type ModuleExports, POOL_STATS, STATUS, STATUS_RECORD, type ThreadExports } from './abi.generated.js';
+import { type ModuleExports, POOL_STATS, STATUS, STATUS_RECORD, STATUS_TEXTS, type ThreadExports } from './abi.generated.js';
 import { DTYPES, type TypedArray } from './dtype.js';
-import { messageOf, WasmTorchError } from './errors.js';
+import { damaged, messageOf, noMemory, WasmTorchError } from './errors.js';
 import type { LoadedModule } from './load.js';
 import type { Manifest, TensorInfo } from './manifest.js';
 import { MEMORY_IMPORT } from './rewrite.js';
@@ -24,8 +24,6 @@ export interface MemoryStats {
   readonly wasmMemory: number;
   readonly pool: { readonly hits: number; readonly misses: number; readonly hitRatio: number };
 }
-
-const CANCELLED = STATUS.find(({ name }) => name === 'Cancelled')?.code;
 
 /** What `run` throws when the stop flag ended it; whoever set the flag knows why. */
 export class Cancelled extends Error {}
@@ -50,11 +48,8 @@ export class Instance {
     try {
       wasm = await WebAssembly.instantiate(module, memory === undefined ? {} : { [MEMORY_IMPORT.module]: { [MEMORY_IMPORT.name]: memory } });
     } catch (cause) {
-      const full = cause instanceof RangeError;
-      throw new WasmTorchError(full ? 'out-of-memory' : 'invalid-module', `The module could not be instantiated: ${messageOf(cause)}.`, {
-        hint: full ? 'dispose models that are no longer used, or close other tabs' : 'the file is damaged: load or export it again',
-        cause,
-      });
+      const what = 'The module could not be instantiated';
+      throw cause instanceof RangeError ? noMemory(what, cause) : damaged(`${what}: ${messageOf(cause)}.`, cause);
     }
     const instance = new Instance(loaded, wasm);
     instance.call(() => instance.exports.init());
@@ -64,7 +59,7 @@ export class Instance {
   /** Executes steps until one outside of first..last (half-open) is due: its number. */
   run(first: number, last: number): number {
     this.call(() => this.exports.run(first, last));
-    return new DataView(this.exports.memory.buffer, this.exports.status() >>> 0).getUint32(STATUS_RECORD.step, true);
+    return this.#word(this.exports.status() + STATUS_RECORD.step);
   }
 
   /** Copies an input's elements to where the module expects them. */
@@ -83,7 +78,7 @@ export class Instance {
   addArena(): number {
     const address = this.exports.alloc(this.manifest.memory.arena_bytes + 64);
     if (address === 0) {
-      throw new WasmTorchError('out-of-memory', 'There is no memory for another instance.', { hint: 'export with a larger `--pool-mb`' });
+      throw new WasmTorchError('out-of-memory', 'There is no memory for another instance.', 'export with a larger `--pool-mb`');
     }
     // What persists begins as zeros.
     new Uint8Array(this.exports.memory.buffer, address >>> 0, this.manifest.memory.arena_bytes + 64).fill(0);
@@ -101,13 +96,13 @@ export class Instance {
   }
 
   memoryStats(): MemoryStats {
-    const record = new DataView(this.exports.memory.buffer, this.exports.pool_stats() >>> 0);
-    const stat = (name: keyof typeof POOL_STATS) => record.getUint32(POOL_STATS[name], true);
+    const record = this.exports.pool_stats();
     const { weights_bytes: weights, arena_bytes: arena } = this.manifest.memory;
-    const [hits, misses] = [stat('hits'), stat('misses')];
+    const hits = this.#word(record + POOL_STATS.hits);
+    const misses = this.#word(record + POOL_STATS.misses);
     return {
-      heapUsed: weights + arena + stat('used_bytes'),
-      peakBytes: weights + arena + stat('peak_bytes'),
+      heapUsed: weights + arena + this.#word(record + POOL_STATS.used_bytes),
+      peakBytes: weights + arena + this.#word(record + POOL_STATS.peak_bytes),
       weights,
       arena,
       wasmMemory: this.exports.memory.buffer.byteLength,
@@ -121,29 +116,30 @@ export class Instance {
     return new Uint8Array(this.exports.memory.buffer, (base + offset) >>> 0, bytes);
   }
 
+  /** The word at an address, which exports give as if it were signed. */
+  #word(address: number): number {
+    return new DataView(this.exports.memory.buffer).getUint32(address >>> 0, true);
+  }
+
   /** Calls an export that returns a status code and turns a bad one into an error that names the layer. */
   call(enter: () => number): void {
     let code: number;
     try {
       code = enter();
     } catch (cause) {
-      throw new WasmTorchError('execution-failed', `The module stopped: ${messageOf(cause)}.`, {
-        hint: 'report this with the model',
-        cause,
-      });
+      throw new WasmTorchError('execution-failed', `The module stopped: ${messageOf(cause)}.`, 'report this with the model', cause);
     }
     if (code === 0) return;
-    if (code === CANCELLED) throw new Cancelled();
-    const record = new DataView(this.exports.memory.buffer, this.exports.status() >>> 0);
-    const step = record.getUint32(STATUS_RECORD.step, true);
-    const detail = record.getUint32(STATUS_RECORD.detail, true);
-    const status = STATUS.find((row) => row.code === code);
+    if (code === STATUS.Cancelled) throw new Cancelled();
+    const record = this.exports.status();
+    const step = this.#word(record + STATUS_RECORD.step);
     const info = this.manifest.steps[step];
     const layers = info?.layers ?? [];
     const where = info === undefined ? '' : ` in step ${step} (${layers.join(' + ') || info.kernel})`;
+    const kind = code === STATUS.OutOfMemory ? 'out-of-memory' : code === STATUS.WorkerFailed ? 'worker-failed' : 'execution-failed';
+    const detail = this.#word(record + STATUS_RECORD.detail);
     // Indices may be negative.
-    const found = status?.name === 'IndexOutOfRange' ? `index ${detail | 0}` : `detail ${detail}`;
-    const kind = { OutOfMemory: 'out-of-memory', WorkerFailed: 'worker-failed' }[status?.name as string] as 'out-of-memory' | 'worker-failed' | undefined;
-    throw new WasmTorchError(kind ?? 'execution-failed', `${status?.text ?? `Unknown status ${code}.`} Found${where}, ${found}.`, { layers });
+    const found = code === STATUS.IndexOutOfRange ? `index ${detail | 0}` : `detail ${detail}`;
+    throw new WasmTorchError(kind, `${STATUS_TEXTS[code] ?? `Unknown status ${code}.`} Found${where}, ${found}.`, undefined, undefined, layers);
   }
 }

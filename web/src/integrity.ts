@@ -29,9 +29,7 @@ export function weightsCheck({ buffer }: WebAssembly.Memory, { memory, weights_s
     const bytes = buffer instanceof ArrayBuffer ? view : view.slice();
     const found = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)));
     if (found !== hash) {
-      failure ??= new WasmTorchError('corrupted', `The weights were changed: bytes ${start} to ${end} have SHA-256 ${found}, the manifest says ${hash}.`, {
-        hint: 'load it again, past caches',
-      });
+      failure ??= new WasmTorchError('corrupted', `The weights were changed: bytes ${start} to ${end} have SHA-256 ${found}, the manifest says ${hash}.`, 'load it again, past caches');
     }
   };
   const written = (address: number) => {

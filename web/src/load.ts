@@ -2,18 +2,21 @@
 
 import { EXPORTS, MANIFEST_SECTION } from './abi.generated.js';
 import type { CacheOption } from './cache.js';
-import { messageOf, WasmTorchError } from './errors.js';
+import { damaged, messageOf, noMemory, WasmTorchError } from './errors.js';
 import { fetchExternalWeights } from './external.js';
 import type { Features } from './features.js';
 import { weightsCheck, whyNoIntegrity } from './integrity.js';
 import { type Manifest, namedSection, parseManifest } from './manifest.js';
 import { importMemory, type RawSection } from './rewrite.js';
 import { absolute, type OpenAddress, type Opened } from './source.js';
-import { damaged, ModuleReader, truncated } from './stream.js';
+import { ModuleReader, truncated } from './stream.js';
 import { chooseVariant, type Variant, type VariantName } from './variant.js';
 
 const CUSTOM = 0;
 const DATA = 11;
+
+/** Bytes of code that are compiled at once. */
+const SMALL_CODE = 1 << 16;
 
 /** Bytes so far, of how many: unknown until the file says it. */
 export interface Progress {
@@ -75,7 +78,7 @@ function precompiled(module: WebAssembly.Module, { features }: LoadContext, { va
   const manifest = parseManifest(WebAssembly.Module.customSections(module, MANIFEST_SECTION)[0]);
   const chosen = chooseVariant({ ...manifest, variants: [] }, features.available, features.why, variant);
   if (manifest.external_weights || WebAssembly.Module.imports(module).length > 0) {
-    throw new WasmTorchError('invalid-argument', 'This module cannot be given its data once it is compiled.', { hint: 'pass the address or the bytes' });
+    throw new WasmTorchError('invalid-argument', 'This module cannot be given its data once it is compiled.', 'pass the address or the bytes');
   }
   return { manifest, variant: chosen.name, module: withExports(module), memory: undefined, why: {} };
 }
@@ -94,7 +97,8 @@ async function stream<T extends Disposable>(opened: Opened, { open, features }: 
     return chunk;
   });
   const first = await reader.section();
-  const manifest = parseManifest(first?.id === CUSTOM ? namedSection(await reader.bytes(first.size)).get(MANIFEST_SECTION) : undefined);
+  const section = first?.id === CUSTOM ? namedSection(await reader.bytes(first.size)).get(MANIFEST_SECTION) : undefined;
+  const manifest = opened.manifest ?? parseManifest(section);
   const variant = chooseVariant(manifest, features.available, features.why, options.variant);
   const memory = createMemory(manifest, variant.name);
   const why = options.integrity === false ? {} : whyNoIntegrity();
@@ -150,11 +154,10 @@ async function stream<T extends Disposable>(opened: Opened, { open, features }: 
 
 /** Starts the compiler; whoever awaits it gets its complaint. */
 function compile(bytes: Uint8Array, variant: Variant): Promise<WebAssembly.Module> {
-  const compiled = WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>).catch((cause: unknown) => {
-    throw new WasmTorchError('invalid-module', `The engine rejects the module: ${messageOf(cause)}.`, {
-      hint: `the file is damaged, or the engine lacks one of: ${variant.features.join(', ') || 'no special features'}`,
-      cause,
-    });
+  // Small code takes less time than the way to the engine's compiler and back.
+  const compiling = async () => (bytes.length < SMALL_CODE ? new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>) : WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>));
+  const compiled = compiling().catch((cause: unknown) => {
+    throw new WasmTorchError('invalid-module', `The engine rejects the module: ${messageOf(cause)}.`, `the file is damaged, or the engine lacks one of: ${variant.features.join(', ') || 'no special features'}`, cause);
   });
   compiled.catch(() => {});
   return compiled;
@@ -186,10 +189,7 @@ function createMemory({ memory: { initial_pages, maximum_pages } }: Manifest, va
   try {
     return new WebAssembly.Memory({ initial: initial_pages, maximum: maximum_pages, shared: variant.includes('threads') });
   } catch (cause) {
-    throw new WasmTorchError('out-of-memory', `The engine did not give the module its ${Math.ceil(initial_pages / 16)} MiB of memory: ${messageOf(cause)}.`, {
-      hint: 'dispose models that are no longer used, or close other tabs',
-      cause,
-    });
+    throw noMemory(`The engine did not give the module its ${Math.ceil(initial_pages / 16)} MiB of memory`, cause);
   }
 }
 
@@ -198,7 +198,7 @@ function withExports(module: WebAssembly.Module): WebAssembly.Module {
   const found = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
   const missing = EXPORTS.filter((name) => !found.has(name));
   if (missing.length > 0) {
-    throw new WasmTorchError('invalid-module', `The module does not export ${missing.join(', ')}.`, { hint: 'tools that strip exports break a module; export it again' });
+    throw new WasmTorchError('invalid-module', `The module does not export ${missing.join(', ')}.`, 'tools that strip exports break a module; export it again');
   }
   return module;
 }

@@ -2,7 +2,7 @@
 
 import { ABI_VERSION, MANIFEST_SECTION } from './abi.generated.js';
 import { type DType, DTYPES, findDType } from './dtype.js';
-import { WasmTorchError, messageOf } from './errors.js';
+import { damaged, messageOf, WasmTorchError } from './errors.js';
 import type { Size, SymbolInfo } from './sizes.js';
 import { HEADER } from './stream.js';
 import { elementCount, formatShape } from './tensor.js';
@@ -71,9 +71,7 @@ export interface Manifest {
 /** The manifest in a custom section's contents; throws where this loader could misread the module. */
 export function parseManifest(section: ArrayBufferView | ArrayBuffer | undefined): Manifest {
   if (section === undefined) {
-    throw new WasmTorchError('invalid-module', `The WebAssembly module has no '${MANIFEST_SECTION}' section.`, {
-      hint: 'was it written by `wasm-torch export`? Tools that strip custom sections break it',
-    });
+    throw new WasmTorchError('invalid-module', `The WebAssembly module has no '${MANIFEST_SECTION}' section.`, 'was it written by `wasm-torch export`? Tools that strip custom sections break it');
   }
   let json: unknown;
   try {
@@ -84,9 +82,7 @@ export function parseManifest(section: ArrayBufferView | ArrayBuffer | undefined
   const manifest = json as Manifest;
   if (typeof manifest?.abi !== 'number') throw broken("it has no number 'abi'");
   if (manifest.abi !== ABI_VERSION) {
-    throw new WasmTorchError('unsupported-abi', `The module was written for interface ${manifest.abi}; this loader knows interface ${ABI_VERSION}.`, {
-      hint: manifest.abi > ABI_VERSION ? "update the npm package 'wasm-torch'" : 'export the model again with the current `wasm-torch`',
-    });
+    throw new WasmTorchError('unsupported-abi', `The module was written for interface ${manifest.abi}; this loader knows interface ${ABI_VERSION}.`, manifest.abi > ABI_VERSION ? "update the npm package 'wasm-torch'" : 'export the model again with the current `wasm-torch`');
   }
   for (const field of ['inputs', 'outputs', 'features', 'steps'] as const) {
     if (!Array.isArray(manifest[field])) throw broken(`it has no list '${field}'`);
@@ -131,5 +127,5 @@ function checkTensor(tensor: TensorInfo): void {
 }
 
 function broken(why: string, cause?: unknown): WasmTorchError {
-  return new WasmTorchError('invalid-module', `The module's manifest cannot be used: ${why}.`, { hint: 'the file is damaged: load or export it again', cause });
+  return damaged(`The module's manifest cannot be used: ${why}.`, cause);
 }

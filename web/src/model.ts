@@ -52,7 +52,7 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     return this.#backend.info.variant;
   }
 
-  /** Threads that compute. They join while the model loads or soon after; `warmup` waits for them. If they fail, it becomes 1 and `why.threads` says so. */
+  /** Threads that compute. They start after the first call, or before it when there is time; `warmup` waits for them. If they fail, it becomes 1 and `why.threads` says so. */
   get threads(): number {
     return this.#backend.info.threads;
   }
@@ -170,20 +170,14 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
   }
 
   #check(): void {
-    if (this.#disposed) throw new WasmTorchError('disposed', `The model '${this.manifest.model}' was disposed.`, { hint: 'load it again' });
+    if (this.#disposed) throw new WasmTorchError('disposed', `The model '${this.manifest.model}' was disposed.`, 'load it again');
   }
 
   #named(inputs: Readonly<Tensors> | Tensor): Readonly<Tensors> {
-    const expected = this.inputs.map(({ name }) => `'${name}'`).join(', ') || 'none';
-    if (inputs instanceof Tensor) {
-      const only = this.inputs[0];
-      if (only === undefined || this.inputs.length > 1) {
-        throw new WasmTorchError('invalid-argument', `The model has ${this.inputs.length} inputs; found one tensor without a name.`, { hint: `pass {name: tensor} for ${expected}` });
-      }
-      return { [only.name]: inputs };
-    }
-    if (typeof inputs !== 'object' || inputs === null) {
-      throw new WasmTorchError('invalid-argument', `forward takes tensors by name; found ${inputs === null ? 'null' : typeof inputs}.`, { hint: `pass {name: tensor} for ${expected}` });
+    const nameless = inputs instanceof Tensor;
+    if (nameless && this.inputs.length === 1) return { [this.inputs[0]!.name]: inputs };
+    if (nameless || typeof inputs !== 'object' || inputs === null) {
+      throw new WasmTorchError('invalid-argument', `forward takes tensors by name; found ${nameless ? 'one tensor without a name' : inputs === null ? 'null' : typeof inputs}.`, `pass {name: tensor} for ${names(this.inputs)}`);
     }
     known(inputs, this.inputs, 'input');
     return inputs;
@@ -194,24 +188,24 @@ function zeros(infos: readonly TensorInfo[]): TypedArray[] {
   return infos.map(({ dtype, shape }) => new DTYPES[dtype].array(elementCount(shape)));
 }
 
+const names = (infos: readonly TensorInfo[]) => infos.map(({ name }) => `'${name}'`).join(', ') || 'none';
+
 /** Throws when a tensor has a name that the model does not know. */
 function known(tensors: Readonly<Tensors>, infos: readonly TensorInfo[], what: 'input' | 'state'): void {
   const unknown = Object.keys(tensors).find((name) => !infos.some((info) => info.name === name));
   if (unknown === undefined) return;
-  throw new WasmTorchError(`unknown-${what}`, `The model has no ${what} '${unknown}'.`, { hint: `its ${what}s are ${infos.map(({ name }) => `'${name}'`).join(', ') || 'none'}` });
+  throw new WasmTorchError(`unknown-${what}`, `The model has no ${what} '${unknown}'.`, `its ${what}s are ${names(infos)}`);
 }
 
 /** Throws unless `tensor` is what the model takes as this input or state. */
 function check(info: TensorInfo, tensor: Tensor | undefined, what: 'Input' | 'State' = 'Input'): void {
   const expected = `${info.dtype} ${formatSizes(info)}`;
-  if (tensor === undefined) throw new WasmTorchError(what === 'Input' ? 'missing-input' : 'missing-state', `${what} '${info.name}' is missing.`, { hint: `it takes ${expected}` });
+  if (tensor === undefined) throw new WasmTorchError(what === 'Input' ? 'missing-input' : 'missing-state', `${what} '${info.name}' is missing.`, `it takes ${expected}`);
   if (!(tensor instanceof Tensor)) {
-    throw new WasmTorchError('invalid-argument', `${what} '${info.name}': expected a tensor of ${expected}, found ${typeof tensor}.`, { hint: 'wrap the data with createTensor' });
+    throw new WasmTorchError('invalid-argument', `${what} '${info.name}': expected a tensor of ${expected}, found ${typeof tensor}.`, 'wrap the data with createTensor');
   }
   if (tensor.dtype !== info.dtype) {
-    throw new WasmTorchError('dtype-mismatch', `${what} '${info.name}': expected ${info.dtype}, found ${tensor.dtype}.`, {
-      hint: `createTensor(data, shape, '${info.dtype}') converts`,
-    });
+    throw new WasmTorchError('dtype-mismatch', `${what} '${info.name}': expected ${info.dtype}, found ${tensor.dtype}.`, `createTensor(data, shape, '${info.dtype}') converts`);
   }
   // A disposed tensor throws here, before anything is written.
   void tensor.data;

@@ -1,6 +1,7 @@
 // What a platform offers besides the language: opening addresses and starting workers. Each entry file has one.
 
 import type { OpenAddress } from './source.js';
+import type { Watch } from './threads.js';
 
 /** A started worker, in a browser or in Node. */
 export interface Port {
@@ -20,6 +21,8 @@ export interface Platform {
   readonly inline: boolean;
   /** Processor cores, if `navigator` does not know. */
   readonly cores?: number;
+  /** Who is told of a pool's threads can notice their ends while this thread computes. */
+  readonly watch?: (watch: Watch) => void;
   /** Whether this thread may wait on shared memory. */
   readonly mayBlock: boolean;
 }

@@ -1,5 +1,6 @@
 // From pictures to input tensors and from outputs to answers: what nearly every page needs around a model. It runs no model.
 
+import { isHalf } from './dtype.js';
 import { WasmTorchError } from './errors.js';
 import { Tensor } from './tensor.js';
 
@@ -62,7 +63,7 @@ export function imageToTensor(source: ImageSource, options: ImageOptions = {}): 
 function pixels(source: ImageSource): PixelData {
   if ('data' in source) return source;
   if (typeof OffscreenCanvas === 'undefined') {
-    throw new WasmTorchError('invalid-argument', 'There is no canvas here to read this image with.', { hint: 'pass {data, width, height} with RGBA bytes' });
+    throw new WasmTorchError('invalid-argument', 'There is no canvas here to read this image with.', 'pass {data, width, height} with RGBA bytes');
   }
   // Frames, videos and images call their own size by other names.
   const sizes = source as Partial<Record<'displayWidth' | 'displayHeight' | 'videoWidth' | 'videoHeight' | 'naturalWidth' | 'naturalHeight', number>> & { width: number; height: number };
@@ -134,6 +135,6 @@ export function topK(tensor: Tensor, k = 5, labels?: readonly string[]): Ranked[
 }
 
 function numbers({ data, dtype }: Tensor): ArrayLike<number> {
-  if (dtype === 'f16' || dtype === 'bf16') throw new WasmTorchError('dtype-mismatch', `The elements of ${dtype} tensors are bits.`, { hint: 'export the model with an f32 output' });
+  if (isHalf(dtype)) throw new WasmTorchError('dtype-mismatch', `The elements of ${dtype} tensors are bits.`, 'export the model with an f32 output');
   return data instanceof BigInt64Array || data instanceof BigUint64Array ? Array.from(data as Iterable<bigint>, Number) : data;
 }

@@ -1,7 +1,7 @@
 // Timings of a model's steps: collects them call by call and summarises them. It runs nothing.
 
 import type { Manifest, StepInfo } from './manifest.js';
-import { Rolling } from './rolling.js';
+import { mean, Rolling } from './rolling.js';
 
 /** One step of the summary. */
 export interface StepProfile {
@@ -101,5 +101,3 @@ export function typical(samples: readonly number[]): number {
   const middle = mean(sorted.slice(quarter, sorted.length - quarter));
   return middle > TICK ? middle : mean(sorted.slice(0, Math.ceil(sorted.length * 0.98)));
 }
-
-const mean = (samples: readonly number[]) => (samples.length === 0 ? 0 : samples.reduce((sum, value) => sum + value, 0) / samples.length);

@@ -8,6 +8,7 @@ import type { MemoryStats } from './instance.js';
 import type { LoadedModule, LoadOptions, Progress } from './load.js';
 import type { Port } from './port.js';
 import type { Opened } from './source.js';
+import type { Watch } from './threads.js';
 
 /** What the page asks of the worker. `arena` is a number that the worker gave. */
 export type Request =
@@ -35,20 +36,24 @@ export interface Loaded {
   readonly stopFlag: { readonly memory: WebAssembly.Memory; readonly address: number } | undefined;
 }
 
-/** What the worker says: an answer, how far a load is, or (first, once) that it is there. */
+/** What the worker says: first that it is there, then its lock, later answers, how far a load is and what threads it has. */
 export interface Reply {
   readonly id?: number;
   readonly value?: unknown;
   readonly error?: PlainError;
   readonly progress?: Progress;
-  /** The worker holds this lock as long as it lives. */
+  /** The worker holds this lock as long as it lives; empty where there are no locks. */
   readonly lock?: string;
+  /** Threads of the model in the worker. */
+  readonly watch?: Watch;
 }
 
 /** One worker and what it was asked. */
 export class Connection {
   /** Resolves when the worker's script runs. */
   readonly alive: Promise<void>;
+  /** Resolves when the worker's end would be noticed, however it comes. */
+  readonly guarded: Promise<void>;
   onProgress: ((progress: Progress) => void) | undefined;
   stopFlag: Int32Array | undefined;
   users = 1;
@@ -60,15 +65,18 @@ export class Connection {
 
   constructor(port: Port) {
     this.#port = port;
+    let guard: () => void;
+    this.guarded = new Promise((resolve) => (guard = resolve));
     this.alive = new Promise((resolve, reject) => {
       port.listen(
-        ({ id, value, error, progress, lock }: Reply) => {
+        ({ id, value, error, progress, lock, watch }: Reply) => {
           if (progress !== undefined) return this.onProgress?.(progress);
-          if (id === undefined) {
-            // Granted when the worker is gone, however it went.
-            if (lock !== undefined) void navigator.locks.request(lock, () => this.fail('The worker died.')).catch(() => {});
-            return resolve();
+          if (watch !== undefined) return watchThreads(watch);
+          if (lock !== undefined) {
+            onceFree(lock, () => this.fail('The worker died.'));
+            return guard();
           }
+          if (id === undefined) return resolve();
           const pending = this.#pending.get(id);
           this.#pending.delete(id);
           if (error === undefined) pending?.resolve(value as never);
@@ -106,8 +114,18 @@ export class Connection {
   }
 
   fail(message: string): void {
-    this.end(new WasmTorchError('worker-failed', message, { hint: 'load the model again' }));
+    this.end(new WasmTorchError('worker-failed', message, 'load the model again'));
   }
+}
+
+/** Calls `then` when whoever holds the lock is gone, however it went. Where there is no lock it has no name. */
+function onceFree(lock: string, then: () => void): void {
+  if (lock !== '') navigator.locks.request(lock, then).catch(() => {});
+}
+
+/** Tells a model of its threads' ends: its own thread waits for them in the module and hears nothing else. */
+function watchThreads({ memory, address, locks }: Watch): void {
+  for (const lock of locks) onceFree(lock, () => void Atomics.store(new Int32Array(memory.buffer, address), 0, 1));
 }
 
 export class Remote implements Backend {
@@ -126,7 +144,7 @@ export class Remote implements Backend {
   /** Starts a model in the worker, or loads it there. */
   static async start(connection: Connection, request: Request, signal: AbortSignal | undefined): Promise<Remote> {
     try {
-      const { info, memory, stopFlag } = await unlessAborted(connection.ask<Loaded>(request), signal);
+      const [{ info, memory, stopFlag }] = await unlessAborted(Promise.all([connection.ask<Loaded>(request), connection.guarded]), signal);
       if (stopFlag !== undefined) connection.stopFlag = new Int32Array(stopFlag.memory.buffer, stopFlag.address, 1);
       return new Remote(connection, 0, info, memory);
     } catch (error) {
@@ -140,7 +158,7 @@ export class Remote implements Backend {
     const { signal, onProgress, variant, cache, integrity, weightsUrl, stallTimeout } = options;
     const { url, total } = opened;
     const loading = Remote.start(connection, { kind: 'load', url, total, settings, options: { variant, cache, integrity, stallTimeout, weightsUrl: weightsUrl && String(weightsUrl) } }, signal);
-    feed(connection, opened, onProgress).catch((error) => connection.end(error));
+    connection.guarded.then(() => feed(connection, opened, onProgress)).catch((error) => connection.end(error));
     return loading;
   }
 

@@ -15,7 +15,7 @@ export class Rolling {
   }
 
   get mean(): number {
-    return this.#samples.length === 0 ? 0 : this.#samples.reduce((sum, sample) => sum + sample, 0) / this.#samples.length;
+    return mean(this.#samples);
   }
 
   /** The samples below which these parts of all lie; 0 without samples. */
@@ -23,4 +23,9 @@ export class Rolling {
     const sorted = [...this.#samples].sort((a, b) => a - b);
     return parts.map((part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0);
   }
+}
+
+/** 0 without samples. */
+export function mean(samples: readonly number[]): number {
+  return samples.reduce((sum, sample) => sum + sample, 0) / (samples.length || 1);
 }

@@ -38,37 +38,34 @@ const LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const;
 
 export class Runtime {
   readonly #platform: Platform;
-  readonly #settings: Settings;
   readonly #options: InitOptions;
-  readonly #capabilities: Capabilities;
   readonly #level: number;
   readonly #models = new Set<Model>();
+  #found: ReturnType<typeof settingsOf> | undefined;
   #why: Record<string, string> = {};
   #profiling: boolean;
 
   constructor(platform: Platform, options: InitOptions) {
-    const { capabilities, ...settings } = settingsOf(options, platform);
     this.#platform = platform;
-    this.#settings = settings;
     this.#options = options;
-    this.#capabilities = capabilities;
     this.#profiling = options.profiling ?? false;
     this.#level = LEVELS.indexOf(options.log_level ?? (options.debug ? 'debug' : 'silent'));
   }
 
   /** Whether the engine has the 128-bit SIMD instructions that modules need. */
   hasSIMD(): boolean {
-    return this.#capabilities.simd;
+    return this.#settings.capabilities.simd;
   }
 
   /** Threads that a model with a threads variant gets. */
   getThreadCount(): number {
-    return this.#capabilities.threadCount;
+    return this.#settings.threads;
   }
 
   /** What the engine and the page allow, and why not. */
   capabilities(): Capabilities {
-    return { ...this.#capabilities, why: { ...this.#capabilities.why, ...this.#why } };
+    const { capabilities } = this.#settings;
+    return { ...capabilities, why: { ...capabilities.why, ...this.#why } };
   }
 
   /**
@@ -122,9 +119,7 @@ export class Runtime {
   }
 
   async #load(source: ModuleSource | PromiseLike<ModuleSource>, options: ModelOptions): Promise<Backend> {
-    const settings = this.#settingsFor(options.threads);
     const platform = this.#platform;
-    const { features } = settings;
     const given = await source;
     const inline = options.inline ?? this.#options.inline ?? (platform.inline || undefined);
     let connecting: Promise<Connection | undefined> | undefined;
@@ -135,23 +130,26 @@ export class Runtime {
     };
     const start = async (loaded: LoadedModule) => {
       const connection = inline === true ? undefined : await connect();
+      const settings = this.#settingsFor(options.threads);
       return connection === undefined ? Engine.start(loaded, platform, settings) : Remote.start(connection, { kind: 'start', loaded, settings }, options.signal);
     };
-    const fromHere = (from: WebAssembly.Module | Opened) => load<Backend>(from, { open: platform.open, features }, start, options);
+    const fromHere = (from: WebAssembly.Module | Opened) => load<Backend>(from, { open: platform.open, features: this.#settingsFor(options.threads).features }, start, options);
     const attempt = async (opened: Opened): Promise<Backend> => {
       if (inline === true) return fromHere(opened);
       const ahead = readAhead(opened);
       // The size tells before the manifest does, and a worker takes a while to start.
       const away = inline === false || (opened.total ?? 0) > LARGE_FILE;
       if (away) void connect();
-      const manifest = await ahead.manifest();
+      const manifest = await ahead.readManifest();
       if (!away && isSmall(manifest)) {
         // Threads would take longer to start than they ever save.
         const threads = options.threads ?? (options.variant?.includes('threads') ? undefined : 1);
         return Engine.load(ahead, platform, this.#settingsFor(threads), options);
       }
+      const settings = this.#settingsFor(options.threads);
+      const { available, why } = settings.features;
       // Shared memory is filled from here, while the worker starts.
-      if (manifest === undefined || chooseVariant(manifest, features.available, features.why, options.variant).name.includes('threads')) return fromHere(ahead);
+      if (manifest === undefined || chooseVariant(manifest, available, why, options.variant).name.includes('threads')) return fromHere(ahead);
       const connection = await connect();
       return connection === undefined ? fromHere(ahead) : Remote.load(connection, ahead, settings, options);
     };
@@ -160,7 +158,15 @@ export class Runtime {
       connecting = undefined;
       throw error;
     });
-    return isModule(given) ? guarded(fromHere(given)) : withOpened(given as ByteSource, platform.open, options, (opened) => guarded(attempt(opened)));
+    if (isModule(given)) return guarded(fromHere(given));
+    const loading = withOpened(given as ByteSource, platform.open, options, (opened) => guarded(attempt(opened)));
+    // The engine is probed while the answer is on its way.
+    void this.#settings;
+    return loading;
+  }
+
+  get #settings(): ReturnType<typeof settingsOf> {
+    return (this.#found ??= settingsOf(this.#options, this.#platform));
   }
 
   #settingsFor(threads: number | undefined): Settings {

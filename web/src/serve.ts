@@ -4,10 +4,9 @@ import { platform } from './browser.js';
 import { Engine } from './engine.js';
 import { toPlain } from './errors.js';
 import type { Progress } from './load.js';
+import { hold, lockName } from './lock.js';
 import type { Notice, Reply, Request } from './remote.js';
-
-/** The next progress is worth a message after so many bytes. */
-const PROGRESS_BYTES = 1 << 18;
+import type { Watch } from './threads.js';
 
 /** Answers a page's requests. */
 export function serveModels(): void {
@@ -22,18 +21,15 @@ export function serveModels(): void {
   };
   const say = (reply: Reply, transfer: Transferable[] = []) => postMessage(reply, { transfer });
 
+  const here = { ...platform, watch: (watch: Watch) => say({ watch }) };
+
   const answer = async (request: Request): Promise<[value?: unknown, transfer?: Transferable[]]> => {
     if (request.kind === 'start' || request.kind === 'load') {
-      let last = -Infinity;
-      const onProgress = (progress: Progress) => {
-        if (Math.abs(progress.loaded - last) < PROGRESS_BYTES && progress.loaded !== progress.total) return;
-        last = progress.loaded;
-        say({ progress });
-      };
+      const onProgress = (progress: Progress) => say({ progress });
       const { settings } = request;
       const engine = await (request.kind === 'start'
-        ? Engine.start(request.loaded, platform, settings)
-        : Engine.load({ ...request, next, owned: true, fromCache: false, settle: async () => {} }, platform, settings, { ...request.options, onProgress }));
+        ? Engine.start(request.loaded, here, settings)
+        : Engine.load({ ...request, next, owned: true, fromCache: false, settle: async () => {} }, here, settings, { ...request.options, onProgress }));
       engines.push(engine);
       return [{ info: engine.info, memory: engine.memory, stopFlag: engine.stopFlag() }];
     }
@@ -64,13 +60,7 @@ export function serveModels(): void {
     }
   };
 
-  // A page is not told when its worker is terminated, but it gets the lock that the worker held. So the worker says that it is
-  // there once it has the lock; where there are no locks it has none.
-  const lock = `wasm-torch-${Date.now()}-${Math.random()}`;
-  const hold = () => {
-    say({ lock });
-    return new Promise(() => {});
-  };
-  if (navigator.locks === undefined) say({});
-  else navigator.locks.request(lock, hold).catch(() => say({}));
+  say({});
+  // A page is not told when its worker is terminated, but it gets the lock that the worker held.
+  void hold(lockName()).then((lock) => say({ lock }));
 }

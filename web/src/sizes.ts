@@ -56,9 +56,7 @@ export function symbolValues({ inputs, symbols = [] }: Manifest, tensors: Readon
   for (const info of inputs) {
     const { shape } = tensors[info.name]!;
     const fail = (why: string, range = 'NAME=LOW..HIGH'): never => {
-      throw new WasmTorchError('shape-mismatch', `Input '${info.name}': expected shape ${formatSizes(info)}, found ${formatShape(shape)}${why}.`, {
-        hint: `other sizes need another export, with \`--dim ${range}\``,
-      });
+      throw new WasmTorchError('shape-mismatch', `Input '${info.name}': expected shape ${formatSizes(info)}, found ${formatShape(shape)}${why}.`, `other sizes need another export, with \`--dim ${range}\``);
     };
     const sizes: readonly Size[] = info.sizes ?? info.shape;
     if (shape.length !== sizes.length) fail('');

@@ -3,6 +3,7 @@
 import { unlessAborted } from './abort.js';
 import { type CacheOption, type CachedResponse, openCached } from './cache.js';
 import { messageOf, WasmTorchError } from './errors.js';
+import type { Manifest } from './manifest.js';
 import type { NextChunk } from './stream.js';
 
 /** A URL; in Node also a path. */
@@ -27,6 +28,8 @@ export interface Opened {
   /** The file's size, if it is known. */
   readonly total: number | undefined;
   readonly fromCache: boolean;
+  /** Its manifest, if it was read before. */
+  manifest?: Manifest | undefined;
   /** Call once, when the bytes turned out good or not. */
   readonly settle: (good: boolean) => Promise<void>;
 }
@@ -72,10 +75,7 @@ export async function openSource(source: ByteSource, open: OpenAddress, options:
       } catch (cause) {
         response.then(({ body }) => body?.cancel()).catch(() => {});
         options.signal?.throwIfAborted();
-        throw new WasmTorchError('fetch-failed', `${source} could not be read: ${messageOf(cause)}.`, {
-          hint: 'check the address, the network and, across origins, the CORS headers',
-          cause,
-        });
+        throw new WasmTorchError('fetch-failed', `${source} could not be read: ${messageOf(cause)}.`, 'check the address, the network and, across origins, the CORS headers', cause);
       }
     };
     const cached = options.cache && /^https?:/.test(address) ? await openCached(address, opening, options.cache) : { response: await opening(address), fromCache: false, settle: keep };
@@ -104,7 +104,7 @@ function streamed({ response, fromCache, settle }: CachedResponse, url: string, 
   const where = url || 'The response';
   // A part is no answer: nobody asked for a range.
   if (!response.ok || response.status === 206) {
-    throw new WasmTorchError('fetch-failed', `${where}: expected status 200, found ${response.status} ${response.statusText}.`, { hint: 'check the address' });
+    throw new WasmTorchError('fetch-failed', `${where}: expected status 200, found ${response.status} ${response.statusText}.`, 'check the address');
   }
   const reader = response.body?.getReader();
   const length = response.headers.get('Content-Length');
@@ -119,7 +119,7 @@ function streamed({ response, fromCache, settle }: CachedResponse, url: string, 
     } catch (cause) {
       void reader?.cancel().catch(() => {});
       signal?.throwIfAborted();
-      throw new WasmTorchError('fetch-failed', `${where}: the transfer broke off: ${messageOf(cause)}.`, { hint: 'try again', cause });
+      throw new WasmTorchError('fetch-failed', `${where}: the transfer broke off: ${messageOf(cause)}.`, 'try again', cause);
     }
   };
   return {

@@ -1,14 +1,12 @@
 // Reads a WebAssembly file piece by piece as its bytes arrive. It knows sections and numbers, not what they mean.
 
-import { WasmTorchError } from './errors.js';
+import { damaged, WasmTorchError } from './errors.js';
 
 /** The next piece of the file, or undefined at its end. */
 export type NextChunk = () => Promise<Uint8Array | undefined>;
 
 /** What a file that is no module begins with, and what that file is. */
 const LOOKALIKES: Readonly<Record<string, string>> = {
-  '89 50': 'a PNG image',
-  'ff d8': 'a JPEG image',
   '3c': 'an HTML page (servers often answer a missing file with one)',
   '1f 8b': 'gzip data, which needs `Content-Encoding: gzip`',
   '50 4b': 'a zip archive, as PyTorch checkpoints are',
@@ -25,11 +23,7 @@ export interface Section {
 }
 
 export function truncated(message: string): WasmTorchError {
-  return new WasmTorchError('invalid-module', message, { hint: 'the file is cut off: load or export it again' });
-}
-
-export function damaged(message: string): WasmTorchError {
-  return new WasmTorchError('invalid-module', message, { hint: 'the file is damaged: load or export it again' });
+  return damaged(message, undefined, 'cut off');
 }
 
 export class ModuleReader {
@@ -53,9 +47,7 @@ export class ModuleReader {
       if (!head.every((byte, i) => byte === HEADER[i])) {
         const found = hex(head, ' ');
         const what = Object.entries(LOOKALIKES).find(([start]) => found.startsWith(start))?.[1];
-        throw new WasmTorchError('invalid-module', `Not a WebAssembly module: expected it to begin with ${hex(HEADER, ' ')}, found ${found}${what ? `: ${what}` : ''}.`, {
-          hint: 'pass the .wasm that `wasm-torch export` wrote',
-        });
+        throw new WasmTorchError('invalid-module', `Not a WebAssembly module: expected it to begin with ${hex(HEADER, ' ')}, found ${found}${what ? `: ${what}` : ''}.`, 'pass the .wasm that `wasm-torch export` wrote');
       }
       if (head.length < 8) throw this.#ended();
     }

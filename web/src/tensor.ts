@@ -22,7 +22,7 @@ export class Tensor {
   /** Elements in row-major order. Throws when the tensor was disposed. */
   get data(): TypedArray {
     if (this.#data === undefined) {
-      throw new WasmTorchError('disposed', 'The tensor was disposed; its data is gone.', { hint: 'call dispose() after the last use' });
+      throw new WasmTorchError('disposed', 'The tensor was disposed; its data is gone.', 'call dispose() after the last use');
     }
     return this.#data;
   }
@@ -63,7 +63,7 @@ export function createTensor(data: TypedArray | Uint8ClampedArray | NestedArray,
   if (ArrayBuffer.isView(data)) {
     const view = data instanceof Uint8ClampedArray ? new Uint8Array(data.buffer, data.byteOffset, data.length) : data;
     const type = wanted ?? dtypeOfArray(view);
-    const elements = view instanceof DTYPES[type].array && DTYPES[type].conversion !== 'bool' ? view : convert(view, type);
+    const elements = view instanceof DTYPES[type].array && type !== 'bool' ? view : convert(view, type);
     return checked(elements, shape ?? [view.length], type);
   }
   if (!Array.isArray(data)) {

@@ -2,6 +2,7 @@
 
 import { messageOf, WasmTorchError } from './errors.js';
 import type { Exports } from './instance.js';
+import { lockName } from './lock.js';
 import type { Platform, Port } from './port.js';
 
 /** How long workers may take to start or to stop. */
@@ -14,6 +15,15 @@ export interface ThreadStart {
   readonly memory: WebAssembly.Memory;
   readonly index: number;
   readonly stack: number;
+  /** To be held while the thread lives, where there are locks. */
+  readonly lock: string;
+}
+
+/** How the end of a thread is noticed, and where a 1 says so. */
+export interface Watch {
+  readonly memory: WebAssembly.Memory;
+  readonly address: number;
+  readonly locks: readonly string[];
 }
 
 /** What a thread says: nothing at its good end, which `threads_ready` shows. */
@@ -22,37 +32,42 @@ export interface ThreadFailure {
 }
 
 export class ThreadPool {
-  readonly workers: number;
+  readonly #platform: Platform;
+  readonly #exports: Exports;
   readonly #ports: Port[] = [];
-  #exports: Exports | undefined;
   #failure: string | undefined;
 
-  /** Starts the workers' scripts, which takes a while: best before code and weights are there. */
-  constructor(platform: Platform, workers: number) {
-    this.workers = workers;
+  constructor(platform: Platform, exports: Exports) {
+    this.#platform = platform;
+    this.#exports = exports;
+  }
+
+  /** Starts workers and makes them join; resolves when all are waiting for work. Until then, and when that fails, the caller works alone. */
+  async start(workers: number, module: WebAssembly.Module): Promise<void> {
+    const exports = this.#exports;
+    const { startThread, mayBlock, watch } = this.#platform;
+    const locks: string[] = [];
     try {
-      for (let i = 0; i < workers; i++) {
-        const port = platform.startThread!();
+      exports.set_blocking!(mayBlock ? 1 : 0);
+      if (exports.start_threads!(workers) !== 0) throw new Error('there is no memory for their stacks');
+      for (let index = 1; index <= workers; index++) {
+        const port = startThread!();
         this.#ports.push(port);
         port.listen(({ failed }: ThreadFailure) => this.#fail(failed), (message) => this.#fail(message));
+        const start: ThreadStart = { module, memory: exports.memory, index, stack: exports.thread_stack!(index), lock: lockName() };
+        locks.push(start.lock);
+        port.post(start);
       }
     } catch (error) {
       this.#fail(messageOf(error));
     }
-  }
-
-  /** Makes the workers join; resolves when all are waiting for work. Until then, and when that fails, the caller works alone. */
-  async join(exports: Exports, module: WebAssembly.Module, mayBlock: boolean): Promise<void> {
-    exports.set_blocking!(mayBlock ? 1 : 0);
-    if (exports.start_threads!(this.workers) !== 0) this.#fail('there is no memory for their stacks');
-    this.#exports = exports;
-    this.#ports.forEach((port, i) => {
-      const start: ThreadStart = { module, memory: exports.memory, index: i + 1, stack: exports.thread_stack!(i + 1) };
-      port.post(start);
-    });
-    const ready = await until(() => this.#failure !== undefined || exports.threads_ready!() >= this.workers, START_MS);
+    const ready = await until(() => this.#failure !== undefined || exports.threads_ready!() >= workers, START_MS);
     if (!ready) this.#fail(`they took longer than ${START_MS / 1000} s`);
-    if (this.#failure === undefined) return;
+    if (this.#failure === undefined) {
+      // Modules of earlier compilers cannot be told.
+      if (watch !== undefined && exports.watch !== undefined) watch({ memory: exports.memory, address: exports.watch() >>> 0, locks });
+      return;
+    }
     const why = `The threads could not be started: ${this.#failure}.`;
     await this.stop();
     throw new WasmTorchError('worker-failed', why);
@@ -62,11 +77,10 @@ export class ThreadPool {
   async stop(): Promise<void> {
     // Whoever waits for them to join does so in vain.
     this.#fail('the model was disposed');
-    const exports = this.#exports;
-    this.#exports = undefined;
+    const { stop_threads, threads_ready } = this.#exports;
     try {
-      exports?.stop_threads!();
-      if (exports !== undefined) await until(() => exports.threads_ready!() === 0, STOP_MS);
+      stop_threads!();
+      await until(() => threads_ready!() === 0, STOP_MS);
     } catch {
       // The module has trapped before; its workers end all the same.
     }

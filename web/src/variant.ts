@@ -37,15 +37,11 @@ export function chooseVariant(manifest: Offer, available: ReadonlySet<string>, w
   const all = offered(manifest);
   const asked = forced === undefined ? all : all.filter(({ name }) => name === forced);
   if (asked.length === 0) {
-    throw new WasmTorchError('invalid-argument', `The module has no variant '${forced}'; it has ${all.map(({ name }) => name).join(', ')}.`, {
-      hint: 'export it again with `--variants all`',
-    });
+    throw new WasmTorchError('invalid-argument', `The module has no variant '${forced}'; it has ${all.map(({ name }) => name).join(', ')}.`, 'export it again with `--variants all`');
   }
   const chosen = forced === undefined ? selectVariant(manifest, available) : asked.find(({ features }) => features.every((feature) => available.has(feature)));
   if (chosen !== undefined) return chosen;
   const missing = asked.map(({ features }) => features.filter((feature) => !available.has(feature))).sort((a, b) => a.length - b.length)[0]!;
   const reasons = missing.flatMap((feature) => why[feature] ?? []);
-  throw new WasmTorchError(missing.includes('simd128') ? 'no-simd' : 'unsupported-feature', `The module needs ${missing.join(', ')}, which is not available here${reasons.length > 0 ? `: ${reasons.join('; ')}` : ''}.`, {
-    hint: 'export with `--variants all` to have a variant for every engine',
-  });
+  throw new WasmTorchError(missing.includes('simd128') ? 'no-simd' : 'unsupported-feature', `The module needs ${missing.join(', ')}, which is not available here${reasons.length > 0 ? `: ${reasons.join('; ')}` : ''}.`, 'export with `--variants all` to have a variant for every engine');
 }

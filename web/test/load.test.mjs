@@ -75,7 +75,6 @@ test('every truncation is refused', async () => {
 test('files that are no modules are named', async () => {
   const file = (...start) => Uint8Array.from([...start, 13, 10, 26, 10, 0, 0]);
   await refused(runtime.loadModel(new Uint8Array()), 'invalid-module', /ends after 0/);
-  await refused(runtime.loadModel(file(0x89, 0x50, 0x4e, 0x47)), 'invalid-module', /PNG/);
   await refused(runtime.loadModel(new TextEncoder().encode('<!doctype html>')), 'invalid-module', /HTML/);
   await refused(runtime.loadModel(file(8, 8, 18, 7)), 'invalid-module', /ONNX/, /wasm-torch export/);
   await refused(runtime.loadModel(file(1, 2, 3, 4)), 'invalid-module', /expected it to begin with 00 61 73 6d 01 00 00 00, found 01 02 03 04/);

@@ -46,12 +46,11 @@ fn typescript() -> String {
     };
     put("Bumped whenever a host of the previous number could misread a module.", format!("ABI_VERSION: number = {}", abi::ABI_VERSION));
     put("Name of the custom section that holds the JSON manifest.", format!("MANIFEST_SECTION: string = {:?}", abi::MANIFEST_SECTION));
-    let statuses: String =
-        Status::ALL.iter().map(|s| format!("  {{ code: {}, name: {:?}, text: {:?} }},\n", *s as u32, s.name(), s.text())).collect();
-    put(
-        "Why `run` or `init` stopped.",
-        format!("STATUS: readonly {{ readonly code: number; readonly name: string; readonly text: string }}[] = [\n{statuses}]"),
-    );
+    let codes: Vec<String> = Status::ALL.iter().map(|s| format!("{}: {}", s.name(), *s as u32)).collect();
+    put("Why `run` or `init` stopped: codes.", format!("STATUS = {{ {} }} as const", codes.join(", ")));
+    debug_assert!(Status::ALL.iter().enumerate().all(|(i, s)| *s as usize == i), "codes are indices");
+    let texts: String = Status::ALL.iter().map(|s| format!("  {:?},\n", s.text())).collect();
+    put("What the codes mean, by code.", format!("STATUS_TEXTS: readonly string[] = [\n{texts}]"));
     for (name, _, doc, bytes, fields) in RECORDS {
         let fields: Vec<String> = fields.iter().map(|(name, offset, _)| format!("{name}: {offset}")).collect();
         put(&format!("{doc}: byte offsets of its `u32` fields. {bytes} bytes."), format!("{name} = {{ {} }} as const", fields.join(", ")));

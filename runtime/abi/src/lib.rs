@@ -81,6 +81,13 @@ pub const THREAD_EXPORTS: &[Function] = &[
         "set_blocking(flag): whether the thread that calls `run` may sleep. It may not on the main thread of a page.",
     ),
     f("worker_failed", 0, false, "Called when `worker` trapped: every later `run` returns WorkerFailed instead of waiting for it."),
+    f(
+        "watch",
+        0,
+        true,
+        "Address of a word where the host stores 1 when a worker died: as worker_failed. Who calls this promises to do so; \
+         else a worker that holds a task for some ten seconds counts as dead.",
+    ),
 ];
 
 /// Bytes of each worker's stack.

@@ -41,7 +41,10 @@ static CALLER_SLEEPS: AtomicU32 = AtomicU32::new(0);
 
 static READY: AtomicU32 = AtomicU32::new(0);
 static STOP_WORKERS: AtomicU32 = AtomicU32::new(0);
+/// 1 when a worker failed; the host may store it.
 static FAILED: AtomicU32 = AtomicU32::new(0);
+/// 1 when the host tells of workers that die.
+static WATCHED: AtomicU32 = AtomicU32::new(0);
 static BLOCKING: AtomicU32 = AtomicU32::new(0);
 /// The block with the workers' stacks, and how many.
 static STACKS: AtomicU32 = AtomicU32::new(0);
@@ -56,8 +59,8 @@ const SPIN_CALLER: u32 = 20_000;
 /// Bounds of the sleeps in microseconds: nothing that goes wrong with a wake-up lasts longer.
 const WORKER_SLEEP: u32 = 1_000_000;
 const CALLER_SLEEP: u32 = 1_000;
-/// After so much waiting for its last task a worker counts as dead, as one is whose host ended it: some ten seconds either
-/// way, where a task takes milliseconds.
+/// The last resort where the host does not watch the workers: after so much waiting for its last task one counts as dead, as
+/// one is whose host ended it. Some ten seconds either way, where a task takes milliseconds.
 const DEAD_TURNS: u32 = 4_000_000_000;
 const DEAD_SLEEPS: u32 = 10_000;
 
@@ -127,12 +130,12 @@ fn close_and_wait() -> Result<(), Status> {
         if FAILED.load(Relaxed) != 0 {
             break;
         }
-        if turns == DEAD_TURNS || sleeps == DEAD_SLEEPS {
+        if (turns == DEAD_TURNS || sleeps == DEAD_SLEEPS) && WATCHED.load(Relaxed) == 0 {
             worker_failed();
         }
-        turns += 1;
+        turns = turns.saturating_add(1);
         if turns > SPIN_CALLER && BLOCKING.load(Relaxed) != 0 {
-            sleeps += 1;
+            sleeps = sleeps.saturating_add(1);
             CALLER_SLEEPS.store(1, SeqCst);
             wait(GATE.as_ptr(), inside, CALLER_SLEEP);
             CALLER_SLEEPS.store(0, Relaxed);
@@ -232,4 +235,11 @@ pub extern "C" fn set_blocking(flag: u32) {
 #[unsafe(no_mangle)]
 pub extern "C" fn worker_failed() {
     FAILED.store(1, SeqCst);
+}
+
+/// See [`abi::THREAD_EXPORTS`].
+#[unsafe(no_mangle)]
+pub extern "C" fn watch() -> *const u32 {
+    WATCHED.store(1, Relaxed);
+    FAILED.as_ptr()
 }

@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 
-const { file, steps, initial, maximum } = workerData;
+const { file, steps, initial, maximum, watched } = workerData;
 const own = new WebAssembly.Module(file);
 const module = new WebAssembly.Module(WebAssembly.Module.customSections(own, 'wasm-torch.variant.threads')[0]);
 const memory = new WebAssembly.Memory({ initial, maximum, shared: true });
@@ -12,7 +12,7 @@ const { exports } = new WebAssembly.Instance(module, { env: { memory } });
 exports.init();
 exports.set_blocking(1);
 exports.start_threads(1);
-parentPort.postMessage({ module, memory, stack: exports.thread_stack(1) });
+parentPort.postMessage({ module, memory, stack: exports.thread_stack(1), address: watched ? exports.watch() : undefined });
 await new Promise((resolve) => parentPort.once('message', resolve));
 while (exports.threads_ready() < 1);
 parentPort.postMessage('ready');

@@ -25,6 +25,8 @@ pub struct Exports {
     threads_ready: TypedFunc<(), u32>,
     stop_threads: TypedFunc<(), ()>,
     set_blocking: TypedFunc<u32, ()>,
+    /// Modules of earlier compilers do not have it.
+    watch: Option<TypedFunc<(), u32>>,
 }
 
 impl Exports {
@@ -35,6 +37,7 @@ impl Exports {
             threads_ready: instance.get_typed_func(&mut *store, "threads_ready")?,
             stop_threads: instance.get_typed_func(&mut *store, "stop_threads")?,
             set_blocking: instance.get_typed_func(&mut *store, "set_blocking")?,
+            watch: instance.get_typed_func(&mut *store, "watch").ok(),
         })
     }
 
@@ -45,6 +48,10 @@ impl Exports {
         self.set_blocking.call(&mut *store, 1).map_err(wrong)?;
         if self.start_threads.call(&mut *store, count).map_err(wrong)? != 0 {
             return Err(failed("there is no memory for their stacks; export with a larger --pool-mb".into()));
+        }
+        if let Some(watch) = &self.watch {
+            // A thread ends in `work` or not at all, so that nobody needs to guess from the time a task takes.
+            watch.call(&mut *store, ()).map_err(wrong)?;
         }
         let (report, failures) = mpsc::channel();
         let mut workers = Workers { threads: vec![], failures };
