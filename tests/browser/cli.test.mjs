@@ -217,6 +217,38 @@ test('memory: weights once in WebAssembly, none on the JavaScript heap; threads 
   }
 });
 
+test('a call that may be cancelled leaves the page its turns, also within a long step', {}, async (t) => {
+  await product(1280, 'long.wasm', ['--variants', 'baseline']);
+  const server = await folderServer(t);
+  const page = await openPage(browser, server.origin, 'turns');
+  t.after(() => page.context().close());
+  const { alone, longest, elements, same } = await page.evaluate(async () => {
+    const { WASMTorch, createTensor } = await import('/web/index.js');
+    const model = await (await WASMTorch.init({ threads: 1, inline: true })).loadModel('/m/long.wasm');
+    const input = createTensor(new Float32Array(1280 * 1280).map((_, i) => Math.sin(i)), [1280, 1280]);
+    const call = async (options) => Object.values(await model.forward({ [model.inputs[0].name]: input }, options))[0].data;
+    await model.warmup();
+    const start = performance.now();
+    const plain = await call();
+    const alone = performance.now() - start;
+    let longest = 0;
+    let before = performance.now();
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      longest = Math.max(longest, performance.now() - before);
+      before = performance.now();
+      port2.postMessage(0);
+    };
+    port2.postMessage(0);
+    const sliced = await call({ signal: new AbortController().signal });
+    port1.close();
+    return { alone, longest, same: sliced.every((value, i) => value === plain[i]), elements: plain.length };
+  });
+  t.diagnostic(`${longest.toFixed(0)} ms in one piece of a call of ${alone.toFixed(0)} ms`);
+  assert.deepEqual([elements, same], [1280 * 1280, true]);
+  assert.ok(longest < alone / 2, `${longest} of ${alone} ms`);
+});
+
 for (const watched of [true, false]) test(`a thread that is ended while it holds a task: an error ${watched ? 'at once where the host watches' : 'after a while where nobody watches'}, not a hang`, {}, async (t) => {
   const { path } = await product(1024, 'heavy.wasm');
   const file = await readFile(path);

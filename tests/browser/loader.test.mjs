@@ -151,6 +151,36 @@ test('offline after caching; another version fetches again and drops the old one
   assert.deepEqual((await load('2')).keys, [`?wasm-torch=${ABI}-2`]);
 });
 
+test('weights beside the module: a load that was given up goes on with the chunk that is missing', async (t) => {
+  const server = await serve(FOLDERS);
+  t.after(() => server.close());
+  server.put('/beside/model.wasm', Buffer.from(variantsModule({ external: ['a', 'b'].map((name) => ({ file: `${name}.bin`, bytes: 8 })) })));
+  const asked = [];
+  let stuck;
+  const waiting = new Promise((resolve) => (stuck = resolve));
+  for (const name of ['a', 'b']) {
+    server.on(`/beside/${name}.bin`, (request, response, headers) => {
+      // The first time the second chunk does not come.
+      if (asked.push(name) === 2) return stuck();
+      response.writeHead(200, headers).end(Buffer.from(Float32Array.of(2, 2).buffer));
+    });
+  }
+  const page = await openPlain(t, server);
+  await page.evaluate(() => {
+    window.controller = new AbortController();
+    window.load = async (signal) => {
+      const { WASMTorch, createTensor } = window.wasmTorch;
+      const model = await (await WASMTorch.init()).loadModel('/beside/model.wasm', { cache: { name: 'beside' }, signal });
+      return [...(await model.forward(createTensor([[1, 2, 3], [4, 5, 6]]))).y.data];
+    };
+    window.first = window.load(window.controller.signal).catch(({ message }) => message);
+  });
+  await waiting;
+  assert.equal(await page.evaluate(() => (window.controller.abort(new Error('enough')), window.first)), 'enough');
+  assert.deepEqual(await page.evaluate(() => window.load()), DOUBLED);
+  assert.deepEqual(asked, ['a', 'b', 'b']);
+});
+
 test('what is damaged in the cache is fetched again', async (t) => {
   const page = await openPlain(t, isolated);
   const found = await page.evaluate(async (abi) => {

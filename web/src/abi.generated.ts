@@ -37,7 +37,7 @@ export const VARIANT_SECTION: string = "wasm-torch.variant.";
 export const VARIANTS: readonly string[] = ["relaxed+threads", "threads", "relaxed", "baseline"];
 
 /** Everything a module exports. */
-export const EXPORTS: readonly string[] = ["memory", "arena_base", "init", "run", "status", "alloc", "free", "pool_reserve", "pool_limit", "pool_stats", "stop_flag"];
+export const EXPORTS: readonly string[] = ["memory", "arena_base", "init", "run", "run_tasks", "status", "alloc", "free", "pool_reserve", "pool_limit", "pool_stats", "stop_flag"];
 
 /** The exports, typed. */
 export interface ModuleExports {
@@ -47,6 +47,8 @@ export interface ModuleExports {
   readonly init: () => number;
   /** run(first, last): executes steps from `first` on until one outside of first..last (half-open) is due. Returns a status code; details in the status record. */
   readonly run: (first: number, last: number) => number;
+  /** run_tasks(step, first, last): executes tasks first..last (half-open) of one step on this thread alone, so that the host gets its turn between them. Returns a status code; the step that is due, another one after the last task, is in the status record. */
+  readonly run_tasks: (step: number, first: number, last: number) => number;
   /** Address of the StatusRecord. */
   readonly status: () => number;
   /** alloc(bytes): address of a 16-byte aligned block from the pools, or 0 when memory is exhausted. */

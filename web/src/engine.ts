@@ -171,11 +171,13 @@ export class Engine implements Backend {
     } else {
       let before = performance.now();
       let turn = before;
-      // A branch goes back in a loop, or past steps.
-      for (let step = 0; step < count; ) {
-        const next = instance.run(step, step + 1);
+      // Where no other thread can stop them, long steps are done task by task. A branch goes back in a loop, or past steps.
+      const piecewise = signal !== undefined && this.stopFlag() === undefined;
+      for (let step = 0, task = 0; step < count; ) {
+        const next = piecewise ? instance.runTask(step, task) : instance.run(step, step + 1);
         let now = performance.now();
         if (steps !== undefined) steps[step]! += now - before;
+        task = piecewise && next === step && task + 1 < manifest.steps[step]!.tasks ? task + 1 : 0;
         step = next;
         if (signal !== undefined && now - turn > SLICE_MS) {
           await nextTurn();

@@ -62,6 +62,12 @@ export class Instance {
     return this.#word(this.exports.status() + STATUS_RECORD.step);
   }
 
+  /** Executes one task of a step: the step that is due then. */
+  runTask(step: number, task: number): number {
+    this.call(() => this.exports.run_tasks(step, task, task + 1));
+    return this.#word(this.exports.status() + STATUS_RECORD.step);
+  }
+
   /** Copies an input's elements to where the module expects them. */
   write({ offset }: { readonly offset: number }, { buffer, byteOffset, byteLength }: TypedArray): void {
     this.#bytes(offset, byteLength).set(new Uint8Array(buffer, byteOffset, byteLength));

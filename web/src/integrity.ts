@@ -23,10 +23,12 @@ export function weightsCheck({ buffer }: WebAssembly.Memory, { memory, weights_s
   const hashes = (enabled && weights_sha256) || [];
   const pending: Promise<void>[] = [];
   let failure: WasmTorchError | undefined;
+  const scratch = new Uint8Array(buffer instanceof ArrayBuffer ? 0 : MEBIBYTE);
   const check = async (start: number, end: number, hash: string) => {
     const view = new Uint8Array(buffer, memory.weights_base + start, end - start);
-    // Hashes of shared memory are not allowed: a copy of this MiB.
-    const bytes = buffer instanceof ArrayBuffer ? view : view.slice();
+    // Hashes of shared memory are not allowed: a copy of this MiB, which `digest` has taken when it returns.
+    const bytes = buffer instanceof ArrayBuffer ? view : scratch.subarray(0, view.length);
+    if (bytes !== view) bytes.set(view);
     const found = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)));
     if (found !== hash) {
       failure ??= new WasmTorchError('corrupted', `The weights were changed: bytes ${start} to ${end} have SHA-256 ${found}, the manifest says ${hash}.`, 'load it again, past caches');

@@ -13,7 +13,7 @@ import type { Watch } from './threads.js';
 /** What the page asks of the worker. `arena` is a number that the worker gave. */
 export type Request =
   | {
-      /** The file follows in chunks; one without bytes is its end. */
+      /** The file follows in pieces; where one is missing it ends. */
       readonly kind: 'load';
       readonly url: string | undefined;
       readonly total: number | undefined;
@@ -26,7 +26,7 @@ export type Request =
   | { readonly kind: 'share' | 'dispose'; readonly arena: number };
 
 /** What the page says without an answer. */
-export type Notice = { readonly kind: 'chunk'; readonly bytes: Uint8Array | undefined } | { readonly kind: 'cancel' };
+export type Notice = { readonly kind: 'pieces'; readonly pieces: readonly (Uint8Array | undefined)[] } | { readonly kind: 'cancel' };
 
 export type RemoteLoadOptions = Pick<LoadOptions, 'variant' | 'cache' | 'integrity' | 'weightsUrl' | 'stallTimeout'>;
 
@@ -223,6 +223,9 @@ export class Remote implements Backend {
 /** Bytes that may be under way to the worker. */
 const WINDOW = 16 << 20;
 
+/** Bytes of pieces that go together; the first so many, with the manifest and the code, go as they come. */
+const BATCH = 1 << 18;
+
 /** Hands the file's pieces over as they come; progress is what the worker has taken. */
 async function feed(connection: Connection, opened: Opened, onProgress: LoadOptions['onProgress']): Promise<void> {
   let sent = 0;
@@ -233,11 +236,16 @@ async function feed(connection: Connection, opened: Opened, onProgress: LoadOpti
     wake();
     onProgress?.(progress);
   };
-  for (let bytes: Uint8Array | undefined; ; ) {
+  for (let start = 0, pieces: (Uint8Array | undefined)[] = []; ; ) {
     while (sent - taken > WINDOW) await new Promise<void>((resolve) => (wake = resolve));
-    bytes = await opened.next();
-    sent += bytes?.length ?? 0;
-    connection.tell({ kind: 'chunk', bytes }, opened.owned && bytes !== undefined ? [bytes.buffer as ArrayBuffer] : []);
-    if (bytes === undefined) return;
+    const piece = await opened.next();
+    pieces.push(piece);
+    sent += piece?.length ?? 0;
+    if (piece === undefined || sent < BATCH || sent - start > BATCH) {
+      connection.tell({ kind: 'pieces', pieces }, opened.owned ? pieces.flatMap((one) => (one?.buffer as ArrayBuffer) ?? []) : []);
+      if (piece === undefined) return;
+      pieces = [];
+      start = sent;
+    }
   }
 }

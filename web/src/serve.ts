@@ -13,11 +13,11 @@ export function serveModels(): void {
   const engines: Engine[] = [];
   let cancel = new AbortController();
   /** Pieces of the file that came and were not taken yet, and who waits for one. */
-  const chunks: (Uint8Array | undefined)[] = [];
+  const pieces: (Uint8Array | undefined)[] = [];
   let wake = () => {};
   const next = async () => {
-    while (chunks.length === 0) await new Promise<void>((resolve) => (wake = resolve));
-    return chunks.shift();
+    while (pieces.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+    return pieces.shift();
   };
   const say = (reply: Reply, transfer: Transferable[] = []) => postMessage(reply, { transfer });
 
@@ -47,8 +47,8 @@ export function serveModels(): void {
 
   onmessage = async ({ data }: MessageEvent<Notice | (Request & { id: number })>) => {
     if (data.kind === 'cancel') return cancel.abort();
-    if (data.kind === 'chunk') {
-      chunks.push(data.bytes);
+    if (data.kind === 'pieces') {
+      pieces.push(...data.pieces);
       return wake();
     }
     const { id } = data;

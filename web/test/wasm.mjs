@@ -38,6 +38,7 @@ export const I = {
   end: [0x0b],
   branchIf: (depth) => [0x0d, ...unsigned(depth)],
   return: [0x0f],
+  call: (index) => [0x10, ...unsigned(index)],
   get: (local) => [0x20, ...unsigned(local)],
   set: (local) => [0x21, ...unsigned(local)],
   tee: (local) => [0x22, ...unsigned(local)],

@@ -37,6 +37,13 @@ pub const EXPORTS: &[Function] = &[
         true,
         "run(first, last): executes steps from `first` on until one outside of first..last (half-open) is due. Returns a status code; details in the status record.",
     ),
+    f(
+        "run_tasks",
+        3,
+        true,
+        "run_tasks(step, first, last): executes tasks first..last (half-open) of one step on this thread alone, so that the host gets \
+         its turn between them. Returns a status code; the step that is due, another one after the last task, is in the status record.",
+    ),
     f("status", 0, true, "Address of the StatusRecord."),
     f("alloc", 1, true, "alloc(bytes): address of a 16-byte aligned block from the pools, or 0 when memory is exhausted."),
     f("free", 1, false, "free(address): gives a block from alloc back. 0 is ignored."),

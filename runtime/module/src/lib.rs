@@ -44,24 +44,58 @@ pub extern "C" fn run(first: u32, last: u32) -> u32 {
     let _running = threads::Running::new();
     let mut number = first;
     while (first..last).contains(&number) {
-        // SAFETY: `steps` is an array of `step_count` records that the linker wrote, and number < step_count.
-        let step = unsafe { ptr::read(steps().add(number as usize)) };
+        let step = step(number);
         #[cfg(feature = "threads")]
-        let done = if step.parallel != 0 && threads::any() { threads::share(&step) } else { alone(&step) };
+        let done = if step.parallel != 0 && threads::any() { threads::share(&step) } else { alone(&step, 0, step.tasks) };
         #[cfg(not(feature = "threads"))]
-        let done = alone(&step);
-        if let Err(status) = done {
-            return set_status(status, number, 0);
-        }
-        let code = status_code();
-        if code != Status::Ok as u32 {
-            // SAFETY: the cell belongs to this module, and no kernel runs now.
-            unsafe { (*STATUS.0.get()).step = number };
+        let done = alone(&step, 0, step.tasks);
+        if let Some(code) = failure(done, number) {
             return code;
         }
-        number = if step.branch != 0 && branches(&step) { step.target } else { number + 1 };
+        number = following(&step, number);
     }
     set_status(Status::Ok, number, 0)
+}
+
+/// See [`abi::EXPORTS`].
+#[unsafe(no_mangle)]
+pub extern "C" fn run_tasks(number: u32, first: u32, last: u32) -> u32 {
+    set_status(Status::Ok, 0, 0);
+    if number >= step_count() {
+        return set_status(Status::StepOutOfRange, number, step_count());
+    }
+    let step = step(number);
+    let last = if last < step.tasks { last } else { step.tasks };
+    let done = alone(&step, first, last);
+    if let Some(code) = failure(done, number) {
+        return code;
+    }
+    set_status(Status::Ok, if last < step.tasks { number } else { following(&step, number) }, 0)
+}
+
+/// The record of a step, whose number must be less than `step_count`.
+fn step(number: u32) -> StepRecord {
+    // SAFETY: `steps` is an array of `step_count` records that the linker wrote, and number < step_count.
+    unsafe { ptr::read(steps().add(number as usize)) }
+}
+
+/// The status code of a step that did not do what it should, now also in the status record.
+fn failure(done: Result<(), Status>, number: u32) -> Option<u32> {
+    if let Err(status) = done {
+        return Some(set_status(status, number, 0));
+    }
+    let code = status_code();
+    if code == Status::Ok as u32 {
+        return None;
+    }
+    // SAFETY: the cell belongs to this module, and no kernel runs now.
+    unsafe { (*STATUS.0.get()).step = number };
+    Some(code)
+}
+
+/// The step after this one.
+fn following(step: &StepRecord, number: u32) -> u32 {
+    if step.branch != 0 && branches(step) { step.target } else { number + 1 }
 }
 
 /// Whether a step that may branch does.
@@ -71,9 +105,9 @@ fn branches(step: &StepRecord) -> bool {
     (flag != 0) == (step.branch == BRANCH_IF_SET)
 }
 
-/// All tasks of a step on this thread.
-fn alone(step: &StepRecord) -> Result<(), Status> {
-    for task in 0..step.tasks {
+/// Some tasks of a step on this thread.
+fn alone(step: &StepRecord, first: u32, last: u32) -> Result<(), Status> {
+    for task in first..last {
         if stopped() {
             return Err(Status::Cancelled);
         }
