@@ -8,7 +8,7 @@ import { Cancelled, Instance, type MemoryStats } from './instance.js';
 import { load, type LoadedModule, type LoadOptions } from './load.js';
 import type { Manifest } from './manifest.js';
 import type { Platform } from './port.js';
-import { shapeAt } from './sizes.js';
+import { shapeAt, symbolValues } from './sizes.js';
 import type { Opened } from './source.js';
 import { ThreadPool } from './threads.js';
 import type { VariantName } from './variant.js';
@@ -49,11 +49,15 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Give the inputs' buffers away instead of copying them. */
   readonly transfer?: boolean | undefined;
+  /** The inputs' shapes, where their sizes depend on those of states. */
+  readonly shapes?: Readonly<Record<string, { readonly shape: readonly number[] }>> | undefined;
 }
 
 export interface CallResult {
   /** In the manifest's order. */
   readonly outputs: TypedArray[];
+  /** The values of the symbols. */
+  readonly sizes: Int32Array;
   /** Milliseconds of the call, without the way to a worker and back. */
   readonly ms: number;
   /** Milliseconds of each step, if they were asked for. */
@@ -69,7 +73,7 @@ export interface Backend {
   readonly memory: MemoryStats;
   /** The inputs in the manifest's order, then the values of its symbols, if it has any. */
   call(inputs: TypedArray[], options: CallOptions): Promise<CallResult>;
-  /** What the states are after the calls so far, in the manifest's order; `arrays` replace them. */
+  /** What the states are after the calls so far, in the manifest's order, and the symbols' values; `arrays` replace them. */
   state(arrays?: TypedArray[]): Promise<TypedArray[]>;
   /** The same weights with another arena. */
   share(): Promise<Backend>;
@@ -155,14 +159,14 @@ export class Engine implements Backend {
     }
   }
 
-  async #run(inputs: TypedArray[], { profile, signal }: CallOptions): Promise<CallResult> {
+  async #run(inputs: TypedArray[], { profile, signal, shapes }: CallOptions): Promise<CallResult> {
     const { instance } = this.#shared;
     const { manifest } = instance;
     signal?.throwIfAborted();
     const start = performance.now();
     instance.selectArena(this.#arena);
+    const sizes = shapes === undefined ? ((inputs[manifest.inputs.length] ?? new Int32Array()) as Int32Array) : symbolValues(manifest, shapes, instance.sizes());
     manifest.inputs.forEach((info, i) => instance.write(info, inputs[i]!));
-    const sizes = (inputs[manifest.inputs.length] ?? []) as Int32Array;
     if (manifest.symbols?.length) instance.write(manifest.symbols[0]!, sizes);
     const count = manifest.steps.length;
     const steps = profile ? new Float64Array(count) : undefined;
@@ -190,7 +194,7 @@ export class Engine implements Backend {
     const outputs = manifest.outputs.map((info) => instance.read(info, shapeAt(manifest, info, sizes)));
     this.memory = instance.memoryStats();
     const { threads, why } = this.info;
-    return { outputs, ms: performance.now() - start, steps, memory: this.memory, state: { threads, why } };
+    return { outputs, sizes, ms: performance.now() - start, steps, memory: this.memory, state: { threads, why } };
   }
 
   async state(arrays?: TypedArray[]): Promise<TypedArray[]> {
@@ -198,10 +202,10 @@ export class Engine implements Backend {
     const { instance } = shared;
     const act = () => {
       instance.selectArena(this.#arena);
-      return (instance.manifest.states ?? []).map((info, i) => {
-        if (arrays !== undefined) instance.write(info, arrays[i]!);
-        return instance.read(info, info.shape);
-      });
+      const { states = [], symbols } = instance.manifest;
+      if (arrays !== undefined && symbols?.length) instance.write(symbols[0]!, arrays[states.length]!);
+      const sizes = instance.sizes();
+      return [...states.map((info, i) => instance.state(info, shapeAt(instance.manifest, info, sizes), arrays?.[i])), sizes];
     };
     if (shared.busy === 0) return act();
     arrays = arrays?.map((array) => array.slice());

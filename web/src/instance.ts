@@ -4,7 +4,7 @@ import { type ModuleExports, POOL_STATS, STATUS, STATUS_RECORD, STATUS_TEXTS, ty
 import { DTYPES, type TypedArray } from './dtype.js';
 import { damaged, messageOf, noMemory, WasmTorchError } from './errors.js';
 import type { LoadedModule } from './load.js';
-import type { Manifest, TensorInfo } from './manifest.js';
+import type { Manifest, StateInfo, TensorInfo } from './manifest.js';
 import { MEMORY_IMPORT } from './rewrite.js';
 import { elementCount } from './tensor.js';
 import type { VariantName } from './variant.js';
@@ -78,6 +78,38 @@ export class Instance {
     const { array } = DTYPES[dtype];
     const elements = elementCount(shape);
     return new array(this.#bytes(offset, elements * array.BYTES_PER_ELEMENT).slice().buffer as ArrayBuffer, 0, elements);
+  }
+
+  /** A copy of a state's elements at a shape; or `elements` written there. */
+  state(info: StateInfo, shape: readonly number[], elements?: TypedArray): TypedArray {
+    const { array } = DTYPES[info.dtype];
+    const bytes = array.BYTES_PER_ELEMENT;
+    const dense = elements ?? new array(elementCount(shape));
+    const inner = new Uint8Array(dense.buffer, dense.byteOffset, dense.byteLength);
+    // The last dimensions whose elements lie together in both.
+    let first = shape.length;
+    let run = bytes;
+    while (first > 0 && (info.strides?.[first - 1] ?? run / bytes) * bytes === run) run *= shape[--first]!;
+    for (let at = 0; at < inner.length; at += run) {
+      let rest = at / run;
+      let from = info.offset;
+      for (let d = first - 1; d >= 0; d--) {
+        from += (rest % shape[d]!) * info.strides![d]! * bytes;
+        rest = Math.floor(rest / shape[d]!);
+      }
+      const outer = this.#bytes(from, run);
+      if (elements === undefined) inner.set(outer, at);
+      else outer.set(inner.subarray(at, at + run));
+    }
+    return dense;
+  }
+
+  /** What the symbols are now, in the manifest's order. */
+  sizes(): Int32Array {
+    return Int32Array.from(this.manifest.symbols ?? [], ({ offset, min }) => {
+      const { buffer, byteOffset } = this.#bytes(offset, 4);
+      return Math.max(min, new Int32Array(buffer, byteOffset)[0]!);
+    });
   }
 
   /** Another arena in the same memory, beside the same weights: its number. The first one has number 0. */

@@ -21,6 +21,12 @@ export interface TensorInfo {
   readonly bytes: number;
 }
 
+/** What stays in the module between calls. */
+export interface StateInfo extends TensorInfo {
+  /** Of a state that grows: the distance of neighbours along each dimension, in elements. Others are dense. */
+  readonly strides?: readonly number[] | null;
+}
+
 /** Where things are in memory, in bytes. */
 export interface MemoryInfo {
   readonly weights_base: number;
@@ -51,7 +57,7 @@ export interface Manifest {
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
   /** What stays in the module between calls, named like inputs. */
-  readonly states?: readonly TensorInfo[];
+  readonly states?: readonly StateInfo[];
   readonly memory: MemoryInfo;
   readonly features: readonly string[];
   readonly steps: readonly StepInfo[];

@@ -6,7 +6,7 @@ import { WasmTorchError } from './errors.js';
 import type { MemoryStats } from './instance.js';
 import type { Manifest, TensorInfo } from './manifest.js';
 import { type Profile, Profiler, type ProfilingData } from './profile.js';
-import { formatSizes, largest, shapeAt, symbolValues } from './sizes.js';
+import { formatSizes, grows, largest, shapeAt, symbolValues } from './sizes.js';
 import { elementCount, Tensor } from './tensor.js';
 import type { VariantName } from './variant.js';
 
@@ -75,12 +75,13 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     const sizes = symbolValues(this.manifest, named);
     const arrays = [...this.inputs.map(({ name }) => named[name]!.data), ...(sizes.length > 0 ? [sizes] : [])];
     const profile = options.profile ?? this.#profiling;
-    const call = this.#backend.call(arrays, { profile, signal: options.signal, transfer: options.transfer });
+    const shapes = grows(this.manifest) ? Object.fromEntries(this.inputs.map(({ name }) => [name, { shape: named[name]!.shape }])) : undefined;
+    const call = this.#backend.call(arrays, { profile, signal: options.signal, transfer: options.transfer, shapes });
     if (options.transfer) this.inputs.forEach(({ name }) => named[name]!.dispose());
-    const { outputs, ms, steps } = await call;
+    const { outputs, ms, steps, sizes: found } = await call;
     if (steps !== undefined) this.#profiler.add(ms, steps);
     for (const listener of this.#listeners) listener(performance.now() - start);
-    return Object.fromEntries(this.outputs.map((info, i) => [info.name, new Tensor(outputs[i]!, shapeAt(this.manifest, info, sizes), info.dtype)])) as O;
+    return Object.fromEntries(this.outputs.map((info, i) => [info.name, new Tensor(outputs[i]!, shapeAt(this.manifest, info, found), info.dtype)])) as O;
   }
 
   /** What stays in the module between calls, as `export --state` says: zeros at first. */
@@ -92,7 +93,8 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
   async saveState(): Promise<Tensors> {
     this.#check();
     const arrays = await this.#backend.state();
-    return Object.fromEntries(this.states.map(({ name, shape, dtype }, i) => [name, new Tensor(arrays[i]!, shape, dtype)]));
+    const sizes = arrays.pop() as Int32Array;
+    return Object.fromEntries(this.states.map((info, i) => [info.name, new Tensor(arrays[i]!, shapeAt(this.manifest, info, sizes), info.dtype)]));
   }
 
   /** The next call finds these states, all of them, which `saveState` gave. */
@@ -100,14 +102,15 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     this.#check();
     known(states, this.states, 'state');
     this.states.forEach((info) => check(info, states[info.name], 'State'));
-    symbolValues({ ...this.manifest, inputs: this.states }, states);
-    await this.#backend.state(this.states.map(({ name }) => states[name]!.data));
+    const sizes = symbolValues({ ...this.manifest, inputs: this.states }, states);
+    await this.#backend.state([...this.states.map(({ name }) => states[name]!.data), sizes]);
   }
 
   /** The next call finds zeros. */
   async resetState(): Promise<void> {
     this.#check();
-    await this.#backend.state(zeros(this.states));
+    const sizes = Int32Array.from(this.manifest.symbols ?? [], ({ min }) => min);
+    await this.#backend.state([...zeros(this.states.map((info) => ({ ...info, shape: shapeAt(this.manifest, info, sizes) }))), sizes]);
   }
 
   /**

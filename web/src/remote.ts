@@ -162,7 +162,7 @@ export class Remote implements Backend {
     return loading;
   }
 
-  async call(inputs: TypedArray[], { profile, signal, transfer, ready }: CallOptions): Promise<CallResult> {
+  async call(inputs: TypedArray[], { profile, signal, transfer, ready, shapes }: CallOptions): Promise<CallResult> {
     signal?.throwIfAborted();
     const connection = this.#connection;
     const buffers: ArrayBuffer[] = [];
@@ -172,7 +172,7 @@ export class Remote implements Backend {
       if (!buffers.includes(array.buffer as ArrayBuffer)) buffers.push(array.buffer as ArrayBuffer);
       return array;
     });
-    const run = connection.tail.then(() => this.#run(sent, buffers, { profile, ready }, signal));
+    const run = connection.tail.then(() => this.#run(sent, buffers, { profile, ready, shapes }, signal));
     connection.tail = run.catch(() => {});
     // A call that waits for its turn is given up at once.
     const result = await unlessAborted(run, signal);

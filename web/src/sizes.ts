@@ -2,7 +2,7 @@
 
 import { WasmTorchError } from './errors.js';
 import type { Manifest, TensorInfo } from './manifest.js';
-import { formatShape, type Tensor } from './tensor.js';
+import { formatShape } from './tensor.js';
 
 /** A size that the shapes of the inputs choose, and its bounds. */
 export interface SymbolInfo {
@@ -11,6 +11,8 @@ export interface SymbolInfo {
   readonly max: number;
   /** Byte offset from the arena's base; symbols follow each other. */
   readonly offset: number;
+  /** The size of states that grow: the module keeps it. */
+  readonly kept?: boolean;
 }
 
 /** `128`, `"seq"` or `["+", ["*", 2, "seq"], 1]`. */
@@ -50,9 +52,29 @@ export function largest({ symbols = [] }: Manifest): Int32Array {
   return Int32Array.from(symbols, ({ max }) => max);
 }
 
-/** The values that the inputs' shapes give the symbols; throws unless they fit the manifest and each other. */
-export function symbolValues({ inputs, symbols = [] }: Manifest, tensors: Readonly<Record<string, Tensor>>): Int32Array {
+/** True when the module keeps sizes, of states that grow. */
+export function grows({ symbols = [] }: Manifest): boolean {
+  return symbols.some(({ kept }) => kept);
+}
+
+/**
+ * The values that the inputs' shapes give the symbols; throws unless they fit the manifest and each other. `now` are those of
+ * the module, of which it keeps some; without them, what depends on these is not checked.
+ */
+export function symbolValues(
+  manifest: Pick<Manifest, 'inputs' | 'symbols'>,
+  tensors: Readonly<Record<string, { readonly shape: readonly number[] }>>,
+  now?: ArrayLike<number>,
+): Int32Array {
+  const { inputs, symbols = [] } = manifest;
   const values = new Map<string, number>();
+  const unknown = now === undefined && symbols.some(({ kept }) => kept);
+  symbols.forEach(({ name, kept, max }, i) => {
+    if (!kept || now === undefined) return;
+    values.set(name, now[i]!);
+    if (now[i]! <= max) return;
+    throw new WasmTorchError('shape-mismatch', `The states are full: ${name} is ${now[i]}, at most ${max} when a call begins.`, `resetState(), or another export with \`--dim ${name}=0..${2 * max}\``);
+  });
   for (const info of inputs) {
     const { shape } = tensors[info.name]!;
     const fail = (why: string, range = 'NAME=LOW..HIGH'): never => {
@@ -63,12 +85,12 @@ export function symbolValues({ inputs, symbols = [] }: Manifest, tensors: Readon
     sizes.forEach((size, axis) => {
       const found = shape[axis]!;
       const symbol = symbols.find(({ name }) => name === size);
-      if (symbol !== undefined && !(found >= symbol.min && found <= symbol.max)) {
+      if (symbol !== undefined && !(found >= symbol.min && found <= info.shape[axis]!)) {
         fail(`: ${size} is ${symbol.min} to ${symbol.max}`, `${size}=${Math.min(found, symbol.min)}..${Math.max(found, symbol.max)}`);
       }
       const expected = valueOf(size, values);
       if (symbol !== undefined && Number.isNaN(expected)) values.set(symbol.name, found);
-      else if (expected !== found) fail(`: dimension ${axis} must be ${expected}`);
+      else if (expected !== found && !(unknown && Number.isNaN(expected))) fail(`: dimension ${axis} must be ${expected}`);
     });
   }
   return Int32Array.from(symbols, ({ name, min }) => values.get(name) ?? min);

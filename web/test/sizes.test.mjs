@@ -52,3 +52,32 @@ test('inputs that share a size must agree', async () => {
   const model = await runtime.loadModel(doubleModule({ change: two }));
   await assert.rejects(model.forward({ x: tensor(2), z: tensor(2) }), /'z': expected shape \[\[\+,n,1\],3\], found \[2,3\]: dimension 0 must be 3/);
 });
+
+/** y = 2x with a state that grows by one row of three per call: rows 4 apart in memory, `past` from 0 to 1 when a call begins. */
+const growing = (m) => ({
+  ...m,
+  symbols: [{ name: 'past', min: 0, max: 1, offset: 64, kept: true }],
+  states: [{ name: 'h', dtype: 'f32', shape: [1, 2, 3], sizes: [1, 'past', 3], strides: [8, 4, 1], offset: 128, bytes: 24, output: 'g' }],
+});
+
+for (const inline of [true, false]) {
+  test(`states that grow keep their size${inline ? '' : ', in a worker'}`, async () => {
+    const runtime = await WASMTorch.init({ inline });
+    const model = await runtime.loadModel(doubleModule({ change: growing }));
+    const saved = await model.saveState();
+    assert.deepEqual([...saved.h.shape], [1, 0, 3]);
+    const two = createTensor(Float32Array.from({ length: 6 }, (_, i) => i), [1, 2, 3]);
+    await model.restoreState({ h: two });
+    const found = await model.saveState();
+    assert.deepEqual([[...found.h.shape], [...found.h.data]], [[1, 2, 3], [0, 1, 2, 3, 4, 5]]);
+    await assert.rejects(model.forward({ x: createTensor(new Float32Array(6), [2, 3]) }), /The states are full: past is 2, at most 1/);
+    await assert.rejects(model.restoreState({ h: createTensor(new Float32Array(9), [1, 3, 3]) }), /State|shape/);
+    await model.warmup(1);
+    assert.deepEqual([...(await model.saveState()).h.shape], [1, 2, 3], 'as before the warmup');
+    await model.resetState();
+    assert.deepEqual([...(await model.saveState()).h.shape], [1, 0, 3]);
+    const { y } = await model.forward({ x: createTensor(Float32Array.from([1, 2, 3, 4, 5, 6]), [2, 3]) });
+    assert.deepEqual([...y.data], [2, 4, 6, 8, 10, 12]);
+    await model.dispose();
+  });
+}

@@ -33,6 +33,9 @@ pub fn runs(instance: &mut Instance, inputs: &[NamedTensor], repeat: usize, mut 
     let steps = instance.steps();
     let mut times = vec![];
     for _ in 0..repeat.max(1) {
+        if instance.is_full() {
+            instance.reset_state();
+        }
         instance.write_inputs(inputs)?;
         let start = Instant::now();
         instance.run_steps(0..steps)?;
@@ -59,6 +62,9 @@ pub struct StepTime {
 pub fn profile(instance: &mut Instance, inputs: &[NamedTensor], repeat: usize) -> Result<Vec<StepTime>, EngineError> {
     let mut times = vec![vec![]; instance.steps()];
     for _ in 0..repeat.max(1) {
+        if instance.is_full() {
+            instance.reset_state();
+        }
         instance.write_inputs(inputs)?;
         let mut run = vec![0.0; times.len()];
         let mut step = 0;

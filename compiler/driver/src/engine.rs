@@ -309,8 +309,9 @@ impl Instance {
 
     /// Copies inputs into the arena. A run may overwrite them.
     pub fn write_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), EngineError> {
-        self.sizes = check_inputs(&self.manifest, inputs)?;
-        for (symbol, value) in self.manifest.symbols.iter().zip(&self.sizes) {
+        let kept = self.kept();
+        self.sizes = inputs::check_inputs_with(&self.manifest, inputs, &kept)?;
+        for (symbol, value) in self.manifest.symbols.iter().zip(&self.sizes).filter(|(symbol, _)| !symbol.kept) {
             let at = (self.arena_base + symbol.offset) as usize;
             self.memory.write(&mut self.store, at, &(*value as i32).to_le_bytes()).expect("checked when loaded");
         }
@@ -440,6 +441,20 @@ impl Instance {
             let outside = u64::from(self.arena_base) + u64::from(symbol.offset) + 4 > memory;
             if outside || symbol.min < 0 || symbol.max > i64::from(i32::MAX) || symbol.min > symbol.max {
                 return Err(EngineError::Interface(format!("the size `{}` cannot be used", symbol.name)));
+            }
+        }
+        for manifest::State { tensor, strides, .. } in &self.manifest.states {
+            let Some(strides) = strides else { continue };
+            let last = tensor
+                .shape
+                .iter()
+                .zip(strides)
+                .try_fold(0u64, |sum, (size, stride)| sum.checked_add(size.checked_sub(1)?.checked_mul(*stride)?));
+            let size = DType::from_name(&tensor.dtype).map_or(0, DType::bytes) as u64;
+            let end =
+                last.and_then(|last| (last + 1).checked_mul(size)?.checked_add(u64::from(self.arena_base) + u64::from(tensor.offset)));
+            if strides.len() != tensor.shape.len() || end.is_none_or(|end| end > memory) {
+                return Err(EngineError::Interface(format!("`{}` lies outside the memory", tensor.name)));
             }
         }
         let states = self.manifest.states.iter().map(|state| &state.tensor);

@@ -28,6 +28,9 @@ pub fn verify(
 ) -> Result<Sample, Error> {
     crate::engine::check_inputs(instance.manifest(), inputs)?;
     // States are inputs and outputs of the model, and stay in the module from sample to sample.
+    if instance.is_full() {
+        instance.reset_state();
+    }
     let expected = oracle.outputs(&[inputs, &instance.save_state()].concat())?;
     let mut found = instance.forward(inputs)?;
     let states = instance.save_state().into_iter().zip(&instance.manifest().states);

@@ -5,7 +5,7 @@
 //! of two that the places respect.
 
 use kernel::ParamKind;
-use lower::plan::{Arg, Plan, Port, Step};
+use lower::plan::{Arg, Plan, Port, StatePort, Step};
 
 /// One inconsistency of a plan. Steps are named with the layers they compute.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +39,7 @@ pub fn check(plan: &Plan) -> Vec<PlanError> {
     for (what, ports) in [("input", &plan.inputs), ("output", &plan.outputs)] {
         ports.iter().for_each(|port| check_port(&mut problems, plan, what, port));
     }
-    plan.states.iter().for_each(|state| check_port(&mut problems, plan, "state", &state.port));
+    plan.states.iter().for_each(|state| check_port(&mut problems, plan, "state", &spread(state)));
     for (index, step) in plan.steps.iter().enumerate() {
         check_step(&mut problems, plan, &step_name(index, step), step);
     }
@@ -48,6 +48,15 @@ pub fn check(plan: &Plan) -> Vec<PlanError> {
 
 fn step_name(index: usize, step: &Step) -> String {
     format!("step {index} ({})", step.origin.join(", "))
+}
+
+/// A state's port with the bytes from its first to its last element.
+fn spread(state: &StatePort) -> Port {
+    let Some(strides) = &state.strides else { return state.port.clone() };
+    let elements: u64 = state.port.shape.iter().product();
+    let last: u64 = state.port.shape.iter().zip(strides).map(|(size, stride)| size.saturating_sub(1) * stride).sum();
+    let bytes = (u64::from(state.port.bytes) / elements.max(1)) * if elements == 0 { 0 } else { last + 1 };
+    Port { bytes: u32::try_from(bytes).unwrap_or(u32::MAX), ..state.port.clone() }
 }
 
 fn check_port(problems: &mut Vec<PlanError>, plan: &Plan, what: &'static str, port: &Port) {

@@ -63,7 +63,11 @@ pub fn manifest(plan: &Plan, info: &LinkInfo, layout: &Layout, own: Variant, var
         model: plan.model.clone(),
         inputs: plan.inputs.iter().map(|port| tensor(plan, port)).collect(),
         outputs: plan.outputs.iter().map(|port| tensor(plan, port)).collect(),
-        states: plan.states.iter().map(|s| State { tensor: tensor(plan, &s.port), output: s.output.clone() }).collect(),
+        states: plan
+            .states
+            .iter()
+            .map(|s| State { tensor: tensor(plan, &s.port), output: s.output.clone(), strides: s.strides.clone() })
+            .collect(),
         memory: Memory {
             weights_base: layout.weights_base,
             weights_bytes: layout.weights_bytes,
@@ -87,9 +91,14 @@ pub fn manifest(plan: &Plan, info: &LinkInfo, layout: &Layout, own: Variant, var
 
 fn symbols(plan: &Plan) -> Vec<Symbol> {
     let Some(at) = plan.free.at else { return vec![] };
-    let symbols = plan.free.symbols.iter().enumerate();
-    let offset = |i: usize| plan.buffers[at.0].offset + 4 * i as u32;
-    symbols.map(|(i, (name, b))| Symbol { name: name.to_string(), min: b.min, max: b.max.unwrap_or(b.min), offset: offset(i) }).collect()
+    let symbols = plan.free.symbols.iter().enumerate().map(|(i, (name, bound))| Symbol {
+        name: name.to_string(),
+        min: bound.min,
+        max: bound.max.unwrap_or(bound.min),
+        offset: plan.buffers[at.0].offset + 4 * i as u32,
+        kept: plan.free.kept.contains(name),
+    });
+    symbols.collect()
 }
 
 fn tensor(plan: &Plan, port: &Port) -> Tensor {

@@ -120,7 +120,7 @@ pub fn assign(cx: &mut Cx, name: &str, origin: &[Arc<str>], from: &[View], to: &
     let mut from = from.to_vec();
     for (i, view) in from.iter_mut().enumerate() {
         if to.iter().enumerate().any(|(j, other)| j != i && other.source == view.source) {
-            let copy = cx.temporary(&format!("{} moved", name), view.dtype, &view.shape);
+            let copy = cx.tensor(&format!("{} moved", name), view.dtype, &view.extents());
             shuffle::copy(cx, view, &copy, origin)?;
             *view = copy;
         }
@@ -130,7 +130,7 @@ pub fn assign(cx: &mut Cx, name: &str, origin: &[Arc<str>], from: &[View], to: &
             continue;
         }
         if from.source == to.source {
-            let copy = cx.temporary(&format!("{} moved", name), from.dtype, &from.shape);
+            let copy = cx.tensor(&format!("{} moved", name), from.dtype, &from.extents());
             shuffle::copy(cx, from, &copy, origin)?;
             shuffle::copy(cx, &copy, to, origin)?;
         } else {

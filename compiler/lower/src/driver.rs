@@ -24,9 +24,20 @@ pub fn lower_with_products(graph: &Graph, options: &Options) -> Result<(Plan, Ve
     free::check(graph)?;
     let mut cx = Cx::new(without_rounding(graph, options));
     cx.symbols.clone_from(&graph.symbols);
+    let states = state::ports(graph, &options.states)?;
+    let symbols = state::symbols_place(&mut cx, graph);
+    if let Some(symbols) = &symbols {
+        state::check_room(&mut cx, graph, &states, symbols).map_err(|error| vec![error])?;
+    }
     let (mut inputs, mut ports) = (vec![], vec![]);
-    for id in &graph.inputs {
+    for (i, id) in graph.inputs.iter().enumerate() {
         let value = graph.value(*id);
+        if let Some(grows) = states.iter().find(|state| state.input == i && state.growth.is_some()) {
+            let view = state::place(&mut cx, graph, grows);
+            ports.push(view.clone());
+            inputs.push(view);
+            continue;
+        }
         let extents = cx.extents(&value.ty.shape);
         let view = cx.tensor(&value.name, value.ty.dtype, &extents);
         // Hosts see dense tensors.
@@ -39,16 +50,16 @@ pub fn lower_with_products(graph: &Graph, options: &Options) -> Result<(Plan, Ve
         }
         inputs.push(view);
     }
-    let states = state::ports(graph, &options.states)?;
     let mut state = State::new(graph, cx, &inputs);
     for port in &states {
         // A run that fails leaves the state as it was: it is written at the end.
         state.last_use.insert(graph.inputs[port.input], usize::MAX);
         state.cx.keep(&inputs[port.input]);
     }
+    state.states.clone_from(&states);
     state.nodes()?;
     let products = std::mem::take(&mut state.cx.products);
-    state.finish(&ports, &states).map(|plan| (plan, products)).map_err(|e| vec![e])
+    state.finish(&ports, symbols.as_ref()).map(|plan| (plan, products)).map_err(|e| vec![e])
 }
 
 /// Lowers a graph within a node: its inputs lie at `inputs`, of which it may overwrite those that it owns; where its outputs
@@ -122,6 +133,8 @@ struct State<'g> {
     order: Vec<NodeId>,
     /// Where outputs of a graph within a node are wanted.
     targets: HashMap<ValueId, View>,
+    /// What stays between runs.
+    states: Vec<StateOf>,
 }
 
 impl<'g> State<'g> {
@@ -140,6 +153,7 @@ impl<'g> State<'g> {
             winograd,
             order,
             targets: HashMap::new(),
+            states: vec![],
         }
     }
 
@@ -251,6 +265,10 @@ impl<'g> State<'g> {
             self.views.insert(output, view);
             return Ok(());
         }
+        if let Some(view) = state::grown(&mut self.cx, graph, node, &nx, algorithm, &self.states)? {
+            self.views.insert(output, view);
+            return Ok(());
+        }
         if let Some(view) = self.aliases.selected(algorithm, &nx, output) {
             self.views.insert(output, view);
             return Ok(());
@@ -308,8 +326,9 @@ impl<'g> State<'g> {
         })
     }
 
-    fn finish(mut self, ports: &[View], states: &[StateOf]) -> Result<Plan, LowerError> {
+    fn finish(mut self, ports: &[View], symbols: Option<&View>) -> Result<Plan, LowerError> {
         let graph = self.graph;
+        let states = &std::mem::take(&mut self.states)[..];
         let mut outputs = vec![];
         for (i, output) in graph.outputs.iter().enumerate() {
             if states.iter().any(|state| state.output == i) {
@@ -334,14 +353,17 @@ impl<'g> State<'g> {
                 if view.is_dense() || view.free.is_empty() { view } else { write::free::dense(&mut self.cx, &view, &output.name, &[]) };
             outputs.push(port(&output.name, &view)?);
         }
-        let states = state::finish(&mut self.cx, graph, &self.views, states)?;
+        let free = free::symbols(graph);
+        let names: Vec<_> = free.iter().map(|(name, _)| name.clone()).collect();
+        let kept = state::kept(&names, states).into_iter().map(|(at, _)| names[at].clone()).collect();
+        let states = state::finish(&mut self.cx, graph, &self.views, states, symbols)?;
         let is_state = |name: &str| states.iter().any(|state| state.port.name == name);
         let inputs = graph.inputs.iter().map(|id| &graph.value(*id).name).zip(ports).filter(|(name, _)| !is_state(name));
         let inputs: Vec<Port> = inputs.map(|(name, view)| port(name, view)).collect::<Result<_, _>>()?;
         if let Some(bytes) = self.cx.too_large {
             return Err(LowerError::TooLarge { what: "one tensor", bytes, limit: LIMIT });
         }
-        let free = write::free::first_step(&mut self.cx, free::symbols(graph));
+        let free = write::free::first_step(&mut self.cx, free, symbols, kept);
         let weights: u64 = self.cx.weights.iter().map(|w| w.bytes.len() as u64).sum();
         if weights > LIMIT {
             return Err(LowerError::TooLarge { what: "weights", bytes: weights, limit: LIMIT });

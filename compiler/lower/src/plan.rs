@@ -34,6 +34,8 @@ pub struct Free {
     pub symbols: Vec<(Arc<str>, Bound)>,
     /// Where hosts write the values, an `i32` each, in this order.
     pub at: Option<BufferId>,
+    /// Those that growing states keep: the last step of a run writes their next values.
+    pub kept: Vec<Arc<str>>,
     /// What arguments are made of.
     pub sizes: Vec<Dim>,
 }
@@ -133,6 +135,8 @@ pub struct StatePort {
     /// Named like the input.
     pub port: Port,
     pub output: String,
+    /// Of a state that grows: the distance of neighbours along each dimension, in elements. Others are dense.
+    pub strides: Option<Vec<u64>>,
 }
 
 /// A model input or output.

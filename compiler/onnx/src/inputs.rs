@@ -160,7 +160,10 @@ pub(crate) fn check_dims(choices: &Choices, inputs: &[&ValueInfoProto]) -> Vec<P
             problems.push(Problem::model(Kind::Option, format!("no input has a dimension named `{name}`"), hint));
         }
         let most = bound.max.unwrap_or(i64::MAX);
-        if let Some(size) = [bound.min, most].into_iter().find(|size| !(1..=DIM_LIMIT).contains(size)) {
+        // What stays free may be empty at times: the past of the first call.
+        let least = i64::from(bound.max == Some(bound.min));
+        if let Some(size) = [(bound.min, least), (most, 1)].into_iter().find(|(size, least)| !(*least..=DIM_LIMIT).contains(size)) {
+            let size = size.0;
             problems.push(Problem::model(Kind::Option, format!("dimension `{name}` cannot have the size {size}"), "sizes are at least 1"));
         }
         if bound.min > most {

@@ -106,7 +106,10 @@ fn page() -> String {
         "Where the manifest has `symbols`, sizes are chosen per call: before `run(0, …)` the host writes the value of each symbol, an i32 \
          within `min..=max`, at `arena_base + offset`.\nA tensor with `sizes` has the shape that they give (`128`, `\"seq\"`, or \
          `[\"+\", a, b]` with `+`, `*`, `floordiv`, `mod`, `min`, `max`); its elements lie dense at that shape, and `shape` and `bytes` \
-         are the largest.\n",
+         are the largest.\n\nA symbol that is `kept` is the size of states that grow, such as a key-value cache: a run leaves the next value at its \
+         offset, and the host writes it only when it restores or clears such states. States with `strides` lie at their actual shape \
+         with these distances between neighbours, in elements. A run with states that are larger than the symbol's `max` fails with \
+         `SizeOutOfBounds`.\n",
     );
     line("## Exports\n\n| export | type | meaning |\n|---|---|---|");
     line(&format!("| `{}` | memory | The one memory. |", abi::MEMORY));

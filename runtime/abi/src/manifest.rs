@@ -124,6 +124,9 @@ pub struct Symbol {
     pub max: i64,
     /// Byte offset from the arena's base.
     pub offset: u32,
+    /// The size of states that grow: a run leaves the next value here. Hosts write it with the states only.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub kept: bool,
 }
 
 /// A size: `128`, `"seq"`, or an expression such as `["+",["*",2,"seq"],1]` of the functions `+`, `*`, `floordiv`, `mod`,
@@ -177,6 +180,9 @@ pub struct State {
     pub tensor: Tensor,
     /// Name of the output.
     pub output: String,
+    /// Of a state that grows: the distance of neighbours along each dimension, in elements. Others are dense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strides: Option<Vec<u64>>,
 }
 
 /// Where things are in memory, in bytes.

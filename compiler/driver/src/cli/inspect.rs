@@ -162,17 +162,17 @@ fn show_module(info: &ModuleInfo, console: &mut Console) -> Result<(), Error> {
         ],
     )?;
     let mut ports = Table::new(&[("", Left), ("name", Left), ("type", Left)]);
+    let ty = |port: &abi::manifest::Tensor| match &port.sizes {
+        Some(sizes) => table::tensor_type(&port.dtype, sizes),
+        None => table::tensor_type(&port.dtype, &port.shape),
+    };
     for (kind, list) in [("input", &info.inputs), ("output", &info.outputs)] {
         for port in list {
-            let ty = match &port.sizes {
-                Some(sizes) => table::tensor_type(&port.dtype, sizes),
-                None => table::tensor_type(&port.dtype, &port.shape),
-            };
-            ports.row([kind.into(), port.name.clone(), ty]);
+            ports.row([kind.into(), port.name.clone(), ty(port)]);
         }
     }
-    for abi::manifest::State { tensor, output } in &info.states {
-        ports.row(["state".into(), format!("{} = {output}", tensor.name), table::tensor_type(&tensor.dtype, &tensor.shape)]);
+    for abi::manifest::State { tensor, output, .. } in &info.states {
+        ports.row(["state".into(), format!("{} = {output}", tensor.name), ty(tensor)]);
     }
     console.print(&ports.render(console.paint))?;
     let mut steps = Table::new(&[

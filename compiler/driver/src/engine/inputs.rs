@@ -10,11 +10,18 @@ use ir::{DType, Tensor};
 pub type SymbolValues = Vec<i64>;
 
 /// Compares given tensors with what a module takes; every difference is reported. Returns the values of the symbols that
-/// the shapes determine.
+/// the shapes determine. States that grow may have any size.
 pub fn check_inputs(manifest: &Manifest, given: &[NamedTensor]) -> Result<SymbolValues, EngineError> {
+    check_inputs_with(manifest, given, &vec![None; manifest.symbols.len()])
+}
+
+/// [`check_inputs`] where the module keeps the values of some symbols.
+pub(super) fn check_inputs_with(manifest: &Manifest, given: &[NamedTensor], kept: &[Option<i64>]) -> Result<SymbolValues, EngineError> {
     let expected = &manifest.inputs;
-    let mut values: Vec<Option<(i64, &str)>> = vec![None; manifest.symbols.len()];
-    let mut problems = vec![];
+    let mut problems = full(manifest, kept);
+    let state = |symbol: &Symbol| grown_by(manifest, &symbol.name).map_or("", |state| &state.tensor.name);
+    let mut values: Vec<Option<(i64, &str)>> =
+        kept.iter().zip(&manifest.symbols).map(|(value, symbol)| value.map(|value| (value, state(symbol)))).collect();
     let mut problem = |sentence: String, hint: Option<String>| problems.push(InputProblem { sentence, hint });
     for (i, tensor) in given.iter().enumerate() {
         if !expected.iter().any(|e| e.name == tensor.name) {
@@ -61,6 +68,25 @@ pub fn check_inputs(manifest: &Manifest, given: &[NamedTensor]) -> Result<Symbol
     Ok(values.iter().zip(&manifest.symbols).map(|(value, symbol)| value.map_or(symbol.min, |(value, _)| value)).collect())
 }
 
+/// The first state whose size is the symbol.
+pub(super) fn grown_by<'m>(manifest: &'m Manifest, symbol: &str) -> Option<&'m manifest::State> {
+    let is_size = |state: &&manifest::State| state.tensor.sizes.iter().flatten().any(|size| *size == Size::Symbol(symbol.into()));
+    manifest.states.iter().find(is_size)
+}
+
+/// States that have grown beyond what a run may find.
+fn full(manifest: &Manifest, kept: &[Option<i64>]) -> Vec<InputProblem> {
+    let problem = |(symbol, value): (&Symbol, &Option<i64>)| {
+        let (Symbol { name, max, min, .. }, value) = (symbol, value.filter(|value| *value > symbol.max)?);
+        let state = grown_by(manifest, name).map_or("", |state| &state.tensor.name);
+        Some(InputProblem {
+            sentence: format!("the state `{state}` is full: `{name}` is {value}, at most {max} at the start of a run"),
+            hint: Some(format!("reset the states, or export with --dim {name}={min}..{}", value.max(2 * max))),
+        })
+    };
+    manifest.symbols.iter().zip(kept).filter_map(problem).collect()
+}
+
 /// `1, seq, 384`.
 pub fn spelled(sizes: &[Size]) -> String {
     sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -91,7 +117,8 @@ fn free_sizes<'m>(
             }
             match values[at] {
                 Some((first, input)) if first != found => {
-                    problems.push((format!("{place}, but `{name}` is {first} in the input `{input}`"), None));
+                    let whose = if symbols[at].kept { "state" } else { "input" };
+                    problems.push((format!("{place}, but `{name}` is {first} in the {whose} `{input}`"), None));
                 }
                 _ => values[at] = Some((found, &port.name)),
             }
@@ -213,7 +240,7 @@ mod tests {
         let with = |name: &str, sizes: Vec<Size>, most: &[u64]| manifest::Tensor { sizes: Some(sizes), ..port(name, "f32", most) };
         let twice = Size::Apply("*".into(), Box::new(Size::Number(2)), Box::new(symbol("seq")));
         let inputs = vec![with("ids", vec![Size::Number(1), symbol("seq")], &[1, 16]), with("mask", vec![symbol("seq"), twice], &[16, 32])];
-        let manifest = manifest(inputs, vec![Symbol { name: "seq".into(), min: 2, max: 16, offset: 0 }]);
+        let manifest = manifest(inputs, vec![Symbol { name: "seq".into(), min: 2, max: 16, offset: 0, kept: false }]);
         let check = |ids: &[usize], mask: &[usize]| {
             let given = [one("ids", DType::F32, ids), one("mask", DType::F32, mask)].concat();
             check_inputs(&manifest, &given).map_or_else(|e| e.to_string(), |values| format!("{values:?}"))

@@ -54,13 +54,9 @@ impl Algebra for Code<'_> {
     }
 }
 
-/// Puts the step that computes the sizes before all others, if there are symbols.
-pub fn first_step(cx: &mut Cx, symbols: Vec<(Arc<str>, Bound)>) -> Free {
-    if symbols.is_empty() {
-        return Free::default();
-    }
-    let view = cx.persistent("symbols", 4 * symbols.len());
-    let Source::Buffer(at) = view.source else { unreachable!("persistent bytes are a buffer") };
+/// Puts the step that computes the sizes before all others, if there are symbols, whose values are at `place`.
+pub fn first_step(cx: &mut Cx, symbols: Vec<(Arc<str>, Bound)>, place: Option<&View>, kept: Vec<Arc<str>>) -> Free {
+    let Some(Source::Buffer(at)) = place.map(|view| view.source) else { return Free::default() };
     let mut k = K::new("sizes");
     let (values, records) = (k.arena("symbols"), k.weights("records"));
     let mut known = vec![];
@@ -90,7 +86,7 @@ pub fn first_step(cx: &mut Cx, symbols: Vec<(Arc<str>, Bound)>) -> Free {
     let origin = vec!["free sizes".to_string()];
     cx.steps.insert(0, Step { kernel, args, tasks: 1, sequential: false, origin, macs: 0, reads: vec![at], writes: vec![], branch: None });
     cx.steps.iter_mut().filter_map(|step| step.branch.as_mut()).for_each(|branch| branch.target += 1);
-    Free { symbols, at: Some(at), sizes: cx.sizes.clone() }
+    Free { symbols, at: Some(at), kept, sizes: cx.sizes.clone() }
 }
 
 /// Adds a step that writes sizes into a tensor of `i64`.
