@@ -84,6 +84,13 @@ const POINTWISE: Pass = Pass {
 
 /// All passes in the order in which they run.
 pub const PIPELINE: &[Pass] = &[
+    Pass {
+        name: "integer_layers",
+        summary: "layers between `DequantizeLinear` and `QuantizeLinear` compute on the integers, as quantised models mean it",
+        place: "first: folding would expand the weights to f32",
+        level: Level::O2,
+        run: quantize::integer_layers,
+    },
     FOLDING,
     DEAD_CODE,
     SHARING,

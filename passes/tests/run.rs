@@ -47,7 +47,9 @@ fn unknown_names_get_a_suggestion() {
     let mut error = |options: Options| run(&mut graph, &options, &mut |_| {}).unwrap_err().to_string();
     let text = error(Options { only: Some(vec!["constant_fold".into()]), ..Options::default() });
     assert!(
-        text.starts_with("there is no pass `constant_fold`, did you mean `constant_folding`?; passes are: constant_folding, "),
+        text.starts_with(
+            "there is no pass `constant_fold`, did you mean `constant_folding`?; passes are: integer_layers, constant_folding, "
+        ),
         "{text}"
     );
     let text = error(Options { disabled: vec!["zzz".into()], ..Options::default() });
@@ -64,6 +66,7 @@ fn the_table_is_complete() {
     assert_eq!(
         names(),
         [
+            "integer_layers",
             "constant_folding",
             "eliminate_dead_code",
             "share_common",

@@ -2,7 +2,7 @@
 //! reports what they did.
 
 use crate::beside::{self, Optimiser};
-use crate::report::{ExportReport, PassRow, Stages, StepRow, WeightedKernel};
+use crate::report::{ExportReport, PassRow, Products, Stages, StepRow, WeightedKernel};
 use crate::{Config, Error, ExportOptions, write_atomically};
 use ir::Graph;
 use link::Linked;
@@ -127,6 +127,7 @@ fn compile_as(model: Source<'_>, stem: Option<&str>, options: &ExportOptions, ob
     config.passes.quantize = prepared.as_ref().map(|p| p.settings.clone());
     let (passes, notes) = timed(&mut stages.passes_ms, || run_passes(&mut graph, &config, observer))?;
     let nodes_after = graph.order().len();
+    let products = Products::of(&graph);
     observer(Stage::Lower);
     let plan = timed(&mut stages.lower_ms, || lower(&graph, &config))?;
     let relaxed = timed(&mut stages.lower_ms, || lower_relaxed(&graph, &config, &plan, &mut warnings))?;
@@ -149,6 +150,7 @@ fn compile_as(model: Source<'_>, stem: Option<&str>, options: &ExportOptions, ob
         notes,
         nodes_before,
         nodes_after,
+        products,
         sizes: (&linked.sizes).into(),
         kernels: called.map(|(name, bytes)| WeightedKernel { name: name.clone(), bytes: *bytes }).collect(),
         files: vec![],

@@ -3,6 +3,8 @@
 use crate::ExportOptions;
 use crate::beside::{WasmOpt, Written};
 use abi::manifest::{self, Manifest};
+use ir::Graph;
+use ir::ops::Op;
 use serde::Serialize;
 
 /// What an export did and what came of it.
@@ -19,6 +21,7 @@ pub struct ExportReport {
     /// Nodes of the graph before and after the passes.
     pub nodes_before: usize,
     pub nodes_after: usize,
+    pub products: Products,
     pub sizes: Sizes,
     pub kernels: Vec<WeightedKernel>,
     /// What was written beside the module.
@@ -32,6 +35,28 @@ pub struct ExportReport {
     pub macs: u64,
     pub steps: Vec<StepRow>,
     pub warnings: Vec<String>,
+}
+
+/// Convolutions and matrix products of the graph that was lowered, by the type of what they multiply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Products {
+    /// Products of 8-bit integers, summed in 32 bits.
+    pub integer: usize,
+    pub float: usize,
+}
+
+impl Products {
+    pub fn of(graph: &Graph) -> Products {
+        let mut products = Products::default();
+        for id in graph.order() {
+            let node = graph.node(id);
+            if matches!(node.op, Op::Conv(_) | Op::MatMul(_)) {
+                let integer = graph.ty(node.inputs[0]).dtype.bits() <= 8;
+                *(if integer { &mut products.integer } else { &mut products.float }) += 1;
+            }
+        }
+        products
+    }
 }
 
 /// Time per stage in milliseconds.

@@ -134,14 +134,14 @@ fn names_that_do_not_exist_get_a_suggestion() {
         &mlp,
         &["--passes", "constant_foldng"],
         expect![[r#"
-        error: there is no pass `constant_foldng`, did you mean `constant_folding`?; passes are: constant_folding, eliminate_dead_code, share_common, integer_products, fuse_conv_bn_relu, fuse_linear_activation, fuse_attention_ops, fuse_pointwise, quantize_int8, nhwc_layout, compress_weights
+        error: there is no pass `constant_foldng`, did you mean `constant_folding`?; passes are: integer_layers, constant_folding, eliminate_dead_code, share_common, integer_products, fuse_conv_bn_relu, fuse_linear_activation, fuse_attention_ops, fuse_pointwise, quantize_int8, nhwc_layout, compress_weights
     "#]],
     );
     refused_export(
         &mlp,
         &["--disable-pass", "nhwc"],
         expect![[r#"
-        error: there is no pass `nhwc`, did you mean `nhwc_layout`?; passes are: constant_folding, eliminate_dead_code, share_common, integer_products, fuse_conv_bn_relu, fuse_linear_activation, fuse_attention_ops, fuse_pointwise, quantize_int8, nhwc_layout, compress_weights
+        error: there is no pass `nhwc`, did you mean `nhwc_layout`?; passes are: integer_layers, constant_folding, eliminate_dead_code, share_common, integer_products, fuse_conv_bn_relu, fuse_linear_activation, fuse_attention_ops, fuse_pointwise, quantize_int8, nhwc_layout, compress_weights
     "#]],
     );
     refused_export(
@@ -180,7 +180,7 @@ fn names_that_do_not_exist_get_a_suggestion() {
     "#]]
     .assert_eq(&room.refused(&["exprot", "model.onnx"]));
     expect![[r#"
-        error: there is no pass `fuse_point`, did you mean `fuse_pointwise`?; passes are: constant_folding, eliminate_dead_code, share_common, integer_products, fuse_conv_bn_relu, fuse_linear_activation, fuse_attention_ops, fuse_pointwise, quantize_int8, nhwc_layout, compress_weights
+        error: there is no pass `fuse_point`, did you mean `fuse_pointwise`?; passes are: integer_layers, constant_folding, eliminate_dead_code, share_common, integer_products, fuse_conv_bn_relu, fuse_linear_activation, fuse_attention_ops, fuse_pointwise, quantize_int8, nhwc_layout, compress_weights
     "#]].assert_eq(&room.refused(&["dump", &model("mlp/mlp.legacy.onnx"), "--after", "fuse_point"]));
     expect![[r#"
         error: the pass `nhwc_layout` does not run with these options (none ran)

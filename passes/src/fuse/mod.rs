@@ -9,6 +9,7 @@ mod hoist;
 mod merge;
 mod split;
 mod uses;
+mod widen;
 
 use crate::context::Context;
 use crate::{fold, rules};
@@ -60,6 +61,7 @@ pub fn fuse_pointwise(graph: &mut Graph, context: &mut Context) -> Result<(), Op
         merge::merge_maps(graph, context, None);
         absorb::absorb(graph, context, has_epilogue);
         if context.changes() == before {
+            widen::read_elements(graph, context);
             graph.compact();
             return Ok(());
         }

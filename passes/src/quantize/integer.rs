@@ -9,6 +9,7 @@ use super::grid::Channels;
 use super::layer;
 use super::scale::column;
 use crate::context::{Context, node_name};
+use crate::fuse::Uses;
 use ir::ops::Op;
 use ir::pointwise::{Fn, Operand, Pointwise};
 use ir::{DType, Graph, Node, NodeId, OpError, Tensor, ValueId};
@@ -24,14 +25,15 @@ enum Zero {
 }
 
 pub fn integer_products(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
+    let uses = Uses::of(graph);
     for id in graph.order() {
         if !matches!(graph.node(id).op, Op::Conv(_) | Op::MatMul(_)) || graph.ty(graph.node(id).inputs[0]).dtype != DType::I32 {
             continue;
         }
-        match rewritten(graph, id)? {
-            Ok(new) => {
+        match rewritten(graph, &uses, id)? {
+            Ok((old, new)) => {
                 context.fired(RULE, || node_name(graph, id));
-                graph.replace_uses(graph.node(id).outputs[0], new);
+                graph.replace_uses(old, new);
             }
             Err(why) => context.missed(RULE, || node_name(graph, id), || why.into()),
         }
@@ -40,8 +42,8 @@ pub fn integer_products(graph: &mut Graph, context: &mut Context) -> Result<(), 
     Ok(())
 }
 
-/// The product on 8 bits, or why there is none.
-fn rewritten(graph: &mut Graph, id: NodeId) -> Result<Result<ValueId, &'static str>, OpError> {
+/// What is computed as a product on 8 bits now, and that product; or why there is none.
+fn rewritten(graph: &mut Graph, uses: &Uses, id: NodeId) -> Result<Result<(ValueId, ValueId), &'static str>, OpError> {
     let node = graph.node(id).clone();
     if node.op.def().epilogue().is_none_or(|e| !e.is_identity()) {
         return Ok(Err("it has an epilogue already"));
@@ -66,26 +68,50 @@ fn rewritten(graph: &mut Graph, id: NodeId) -> Result<Result<ValueId, &'static s
     let name = graph.value(node.inputs[1]).name.clone();
     let w = graph.add_const(&name, Tensor::new(&weights.shape, &small));
     let mut inputs = vec![elements, w];
-    inputs.extend(compensation(graph, &node, &weights, zero, &mut op));
-    let name = graph.value(node.outputs[0]).name.clone();
-    graph.add(op, &inputs, &node.origin, &name).map(Ok)
+    let rank = graph.ty(node.outputs[0]).rank();
+    let place = [rank, if matches!(node.op, Op::Conv(_)) { 1 } else { rank - 1 }];
+    let channels = Channels::of(&weights, layer::output_axis(&node.op)).count;
+    // A zero point that is computed has a part of its own; else a bias that follows is added at once.
+    let bias = if matches!(zero, Zero::Known(_)) { bias(graph, uses, node.outputs[0], place, channels) } else { None };
+    let (old, bias) = bias.map_or((node.outputs[0], vec![]), |(sum, bias)| (sum, bias));
+    inputs.extend(compensation(graph, &node, &weights, zero, &bias, place, &mut op));
+    let name = graph.value(old).name.clone();
+    Ok(Ok((old, graph.add(op, &inputs, &node.origin, &name)?)))
 }
 
-/// The operands of the epilogue that takes the zero point's part off the sums, and that epilogue.
-fn compensation(graph: &mut Graph, node: &Node, weights: &Tensor, zero: Zero, op: &mut Op) -> Vec<ValueId> {
-    if zero == Zero::Known(0) {
+/// The sum with a constant per channel that is all that reads `sums`.
+fn bias(graph: &Graph, uses: &Uses, sums: ValueId, place: [usize; 2], channels: usize) -> Option<(ValueId, Vec<i32>)> {
+    let [reader] = uses.readers(sums) else { return None };
+    let node = graph.node(*reader);
+    let (Op::Map(map), true) = (&node.op, uses.is_single(sums)) else { return None };
+    let ([x, bias], Some(Fn::Add)) = (&node.inputs[..], map.body.as_single()) else { return None };
+    let bias = graph.constant(if *x == sums { *bias } else { *x })?;
+    let fits = bias.dtype == DType::I32 && (bias.len() == 1 || layer::runs_along(&bias.shape, place, channels));
+    let numbers = bias.as_slice::<i32>();
+    (fits && graph.ty(node.outputs[0]) == graph.ty(sums))
+        .then(|| (node.outputs[0], (0..channels).map(|o| numbers[o % numbers.len()]).collect()))
+}
+
+/// The operands of the epilogue that takes the zero point's part off the sums and adds a bias, and that epilogue.
+fn compensation(
+    graph: &mut Graph,
+    node: &Node,
+    weights: &Tensor,
+    zero: Zero,
+    bias: &[i32],
+    place: [usize; 2],
+    op: &mut Op,
+) -> Vec<ValueId> {
+    if zero == Zero::Known(0) && bias.is_empty() {
         return vec![];
     }
-    let axis = layer::output_axis(&node.op);
-    let outputs = Channels::of(weights, axis);
+    let outputs = Channels::of(weights, layer::output_axis(&node.op));
     let factor = if let Zero::Known(zero) = zero { zero } else { 1 };
-    let mut sums = vec![0i32; outputs.count];
+    let mut sums: Vec<i32> = (0..outputs.count).map(|o| bias.get(o).copied().unwrap_or(0)).collect();
     for (i, w) in weights.as_slice::<i32>().iter().enumerate() {
         let sum = &mut sums[outputs.of_element(i)];
         *sum = sum.wrapping_sub(factor.wrapping_mul(*w));
     }
-    let rank = graph.ty(node.outputs[0]).rank();
-    let place = [rank, if matches!(node.op, Op::Conv(_)) { 1 } else { rank - 1 }];
     let name = graph.value(node.outputs[0]).name.clone();
     let sums = graph.add_const(&format!("{name}.bias"), column(&sums, place));
     let mut epilogue = Pointwise::identity();

@@ -175,7 +175,7 @@ fn take_bias(graph: &Graph, body: &Pointwise, extra: &[ValueId], place: [usize; 
 }
 
 /// A shape that broadcasts along one dimension only.
-fn runs_along(shape: &[usize], [rank, axis]: [usize; 2], channels: usize) -> bool {
+pub fn runs_along(shape: &[usize], [rank, axis]: [usize; 2], channels: usize) -> bool {
     let place = (axis + shape.len()).checked_sub(rank);
     place.is_some_and(|at| shape.iter().enumerate().all(|(d, n)| *n == if d == at { channels } else { 1 }))
 }

@@ -7,6 +7,7 @@
 //!
 //! Where calibration is needed is said by [`observed`]; its results come in [`Settings`]. Nothing here runs a model.
 
+mod arrived;
 mod dynamic;
 mod expression;
 mod grid;
@@ -18,6 +19,7 @@ mod rewrite;
 mod scale;
 
 use crate::context::Context;
+pub(crate) use arrived::integer_layers;
 pub use grid::{Grid, Weights};
 pub(crate) use integer::integer_products;
 use ir::{Graph, NodeId, OpError, ValueId};

@@ -123,6 +123,10 @@ fn summary(report: &ExportReport, output: &Path, console: &Console) {
             table::plural(report.kernels.len(), "kernel")
         ),
     );
+    if report.products.integer > 0 {
+        let (integer, all) = (report.products.integer, report.products.integer + report.products.float);
+        line("integers", format!("{integer} of {all} convolutions and matrix products multiply 8-bit integers"));
+    }
     for (name, text) in report.quantize.iter().flat_map(|q| q.lines()) {
         line(name, text);
     }
