@@ -13,6 +13,7 @@ pub mod winograd;
 
 use super::nest::{self, Nest};
 use super::tile::{Rows, pattern};
+use super::winograd::Once;
 use super::{Operands, min};
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, new_kernel, pointer};
@@ -23,7 +24,7 @@ use crate::{lanes, pointwise};
 use ir::DType;
 use ir::algorithm::Contract;
 use ir::pointwise::{Fn, Operand};
-use kernel::{E, I32, K, V};
+use kernel::{E, I16x8, I32, K, V, i16x8_shl, i16x8_shr_s, load};
 use pack::Panels;
 
 /// Rows in a unit of work: a multiple of the rows of every tile.
@@ -77,20 +78,42 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<bool, Lowe
     let saturates = saturates(nx, contract, &operands, nest.depth());
     let starts = starts_with_bias(&operands, &nest);
     let tasks = blocks.row_blocks * blocks.column_blocks;
+    let wide = is_wide(cx, &nest).then(|| widened_weights(cx, nx, &packed, panels.bytes(), method));
     // Every task has a part of its own. Relaxed variants leave it alone: their records are the same.
     let widened =
         cx.temporary(&format!("{} widened", nx.name), DType::I16, &[tasks * WIDENED_ROWS.min(nest.rows()) * panels.widened_bytes() / 2]);
-    let writer = Writer { nest: &nest, panels, operands: &operands, method, rows, saturates, starts_with_bias: starts };
+    let writer =
+        Writer { nest: &nest, panels, operands: &operands, method, rows, wide: wide.is_some(), saturates, starts_with_bias: starts };
     let name = format!("contract_i8_m{rows}n8_{}", if method == Method::Relaxed { "relaxed" } else { "simd" });
     let mut k = new_kernel(name, &cx.options);
-    writer.kernel(&mut k, &blocks, &packed, &widened);
+    writer.kernel(&mut k, &blocks, &packed, &widened, wide.as_ref());
     let views = || [&operands.a, &operands.output].into_iter().chain(&operands.extras);
     let mut args: Vec<Arg> = views().zip(&operands.linears).map(|(v, l)| v.arg_at(l.base)).collect();
     args.insert(1, packed.arg_at(0));
     args.push(widened.arg_at(0));
+    args.extend(wide.iter().map(|wide| wide.arg_at(0)));
     let also: Vec<&View> = views().enumerate().filter(|(i, v)| *i != 1 && v.source == operands.output.source).map(|(_, v)| v).collect();
     cx.step(k.finish(), args, tasks as u32, nest.macs(), nx.origin, &[&operands.output, &widened], &also);
     Ok(true)
+}
+
+/// Whether the weights, too, are widened, for all runs: where several tiles read them and memory may be spent for speed.
+fn is_wide(cx: &Cx, nest: &Nest) -> bool {
+    cx.options.winograd && cx.options.winograd_budget.is_none() && nest.rows() > 2 * WIDENED_ROWS
+}
+
+/// The step that widens packed weights in the module's first run: 16 bytes to their even elements, then the odd ones.
+/// Relaxed variants have the step, since they have the same plan, but read the bytes: there it does nothing.
+fn widened_weights(cx: &mut Cx, nx: &NodeCx, packed: &View, bytes: usize, method: Method) -> View {
+    let is_read = method == Method::Widened;
+    let once = Once { name: "widened_weights_i8", matrices: 1, before: bytes, after: 2 * bytes, step: 32 };
+    once.write(cx, nx, packed, |k, source, target| {
+        if is_read {
+            let bytes = k.let_("bytes", load::<I16x8>(source, 0));
+            k.store::<I16x8>(target, 0, i16x8_shr_s(i16x8_shl(bytes, 8), 8));
+            k.store::<I16x8>(target, 16, i16x8_shr_s(bytes, 8));
+        }
+    })
 }
 
 /// The rows of a tile: as many as keep its sums in registers, fewer where that computes fewer rows twice.
@@ -130,6 +153,8 @@ struct Writer<'a> {
     method: Method,
     /// Rows of a tile.
     rows: usize,
+    /// The weights are 16-bit integers.
+    wide: bool,
     /// A saturating conversion is all that bounds the results.
     saturates: bool,
     starts_with_bias: bool,
@@ -143,13 +168,14 @@ struct Pointers {
 
 impl Writer<'_> {
     /// task = row block · column blocks + column block
-    fn kernel(&self, k: &mut K, blocks: &schedule::Blocks, packed: &View, widened: &View) {
+    fn kernel(&self, k: &mut K, blocks: &schedule::Blocks, packed: &View, widened: &View, wide: Option<&View>) {
         let a = pointer(k, "a", &self.operands.a);
         let w = pointer(k, "w", packed);
         let mut at = vec![a, pointer(k, "out", &self.operands.output)];
         at.extend(self.operands.extras.iter().map(|extra| pointer(k, "extra", extra)));
-        let p = Pointers { at, w };
         let widened = pointer(k, "widened", widened);
+        let wide = wide.map(|wide| pointer(k, "wide", wide)).filter(|_| self.method == Method::Widened);
+        let p = Pointers { at, w: wide.unwrap_or(w) };
         let (full, count) = (self.panels.full(), self.panels.count());
         let task = k.task();
         let (row_block, column_block) = match (blocks.row_blocks, blocks.column_blocks) {
@@ -212,7 +238,7 @@ impl Writer<'_> {
             widen::write(k, self, &at[0], widened);
             at[0] = Rows::Uniform { base: widened, stride: self.panels.widened_bytes() as i64 };
             let tiles = |k: &mut K, panel: E<I32>, vectors: usize, last_lanes: usize| {
-                let w = k.let_("panel_w", p.w + panel.clone() * self.panels.panel_bytes(2) as i32);
+                let w = k.let_("panel_w", p.w + panel.clone() * self.weight_bytes(self.panels.panel_bytes(2)) as i32);
                 let rows: Vec<Rows> = at.iter().enumerate().map(|(i, rows)| self.moved(k, rows, i, &panel)).collect();
                 tile::Tile { writer: self, vectors, last_lanes }.write(k, w, &rows);
             };
@@ -250,6 +276,11 @@ impl Writer<'_> {
             Rows::Uniform { base, stride } => Rows::Uniform { base: moved(base), stride: *stride },
             Rows::Each(pointers) => Rows::Each(pointers.iter().map(moved).collect()),
         }
+    }
+
+    /// Bytes of weights, as they are read.
+    fn weight_bytes(&self, packed: usize) -> usize {
+        if self.wide && self.method == Method::Widened { 2 * packed } else { packed }
     }
 
     /// Moves the pointers of the operands that have columns to a panel.

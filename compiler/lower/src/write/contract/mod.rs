@@ -156,8 +156,8 @@ fn product(cx: &mut Cx, nx: &NodeCx, nest: &Nest, schedule: &Schedule, panels: &
     let options = cx.options.clone();
     let mut writer = Writer { nest, schedule, panels, options: &options, operands, sizes: Sizes::default() };
     let units = if schedule.flat { schedule.runs.iter().map(|r| r.count).sum() } else { nest.outer_rows() };
-    let macs = nest.macs();
-    let per_batch = macs / nest.batches() as u64;
+    let macs = nest.macs() * if writer.is_of_pairs() { 2 } else { 1 };
+    let per_batch = nest.macs() / nest.batches() as u64;
     let a_bytes = (nest.rows() * nest.depth()) as u64 * 4;
     let tasks = per_batch.div_ceil(cx.options.macs_per_task);
     let blocks = schedule::blocks(units, panels.full() + usize::from(panels.tail() > 0), tasks, a_bytes, panels.bytes() as u64);

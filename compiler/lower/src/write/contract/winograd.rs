@@ -158,8 +158,8 @@ fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, panels: &P
     let plain = pack::constant(tensor, &Linear { base: b.base, strides: vec![] }, &nest, panels);
     let plain = View::dense(Source::Weight(cx.weight(&nx.name, plain, nx.origin)), DType::F32, &[0]);
     let matrix = panels.bytes();
-    let name = "winograd4_weights_f32";
-    Ok(transform_once(cx, nx, name, &plain, (matrix, matrix), |k, source, target| {
+    let once = Once { name: "winograd4_weights_f32", matrices: VALUES, before: matrix, after: matrix, step: 16 };
+    Ok(once.write(cx, nx, &plain, |k, source, target| {
         let g: Vec<V<F32x4>> = (0..9).map(|i| k.let_("g", load::<F32x4>(source, (i * matrix) as u32))).collect();
         // Columns, then rows.
         let half: [_; 3] = std::array::from_fn(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]]));
@@ -171,38 +171,44 @@ fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, panels: &P
     }))
 }
 
-/// Adds the step that makes 36 matrices of nine in the module's first run: `body(k, source, target)` makes 16 bytes of
-/// each. Bytes of a matrix before and after.
-pub fn transform_once(
-    cx: &mut Cx,
-    nx: &NodeCx,
-    name: &str,
-    plain: &View,
-    (before, after): (usize, usize),
-    body: impl FnOnce(&mut K, V<I32>, V<I32>),
-) -> View {
-    let vectors = after / 16;
-    let per_task = vectors.div_ceil(64).max(256).min(vectors);
-    let tasks = vectors.div_ceil(per_task);
-    let transformed = cx.persistent(&format!("{} transformed", nx.name), VALUES * after);
-    let done = cx.persistent(&format!("{} transformed?", nx.name), 4 * tasks);
-    let mut k = K::new(name);
-    let (from, to, flags) = (pointer(&mut k, "from", plain), pointer(&mut k, "to", &transformed), pointer(&mut k, "done", &done));
-    let task = k.task();
-    let flag = k.let_("flag", flags + task * 4);
-    k.if_(kernel::i32_eqz(load::<I32>(flag, 0)), |k| {
-        let start = k.let_("start", task * (per_task * 16) as i32);
-        let end = k.let_("end", start + (per_task * 16) as i32);
-        let end = k.let_("end", kernel::select::<I32>(kernel::i32_lt_u(end, after), end, after));
-        k.for_("at", start, end, 16, |k, at| {
-            let from_at = if before == after { at.get() } else { kernel::i32_shr_u(at, (after / before).trailing_zeros() as i32) };
-            let source = k.let_("source", from + from_at);
-            let target = k.let_("target", to + at);
-            body(k, source, target);
+/// A step that brings weights into another form, once, in the module's first run: the form stays in a persistent buffer.
+pub struct Once<'a> {
+    pub name: &'a str,
+    /// Matrices of the new form.
+    pub matrices: usize,
+    /// Bytes of a matrix before, and after: as many, or twice as many.
+    pub before: usize,
+    pub after: usize,
+    /// Bytes of each matrix that are made at a time.
+    pub step: usize,
+}
+
+impl Once<'_> {
+    /// Adds the step; the new form. `body(k, source, target)` makes `step` bytes of each matrix.
+    pub fn write(&self, cx: &mut Cx, nx: &NodeCx, plain: &View, body: impl FnOnce(&mut K, V<I32>, V<I32>)) -> View {
+        let pieces = self.after / self.step;
+        let per_task = pieces.div_ceil(64).max(256).min(pieces);
+        let tasks = pieces.div_ceil(per_task);
+        let transformed = cx.persistent(&format!("{} transformed", nx.name), self.matrices * self.after);
+        let done = cx.persistent(&format!("{} transformed?", nx.name), 4 * tasks);
+        let mut k = K::new(self.name);
+        let (from, to, flags) = (pointer(&mut k, "from", plain), pointer(&mut k, "to", &transformed), pointer(&mut k, "done", &done));
+        let task = k.task();
+        let flag = k.let_("flag", flags + task * 4);
+        k.if_(kernel::i32_eqz(load::<I32>(flag, 0)), |k| {
+            let start = k.let_("start", task * (per_task * self.step) as i32);
+            let end = k.let_("end", start + (per_task * self.step) as i32);
+            let end = k.let_("end", kernel::select::<I32>(kernel::i32_lt_u(end, self.after), end, self.after));
+            k.for_("at", start, end, self.step as u32, |k, at| {
+                let from_at = if self.before == self.after { at.get() } else { kernel::i32_shr_u(at, 1) };
+                let source = k.let_("source", from + from_at);
+                let target = k.let_("target", to + at);
+                body(k, source, target);
+            });
+            k.store::<I32>(flag, 0, 1);
         });
-        k.store::<I32>(flag, 0, 1);
-    });
-    let args = vec![plain.arg_at(0), transformed.arg_at(0), done.arg_at(0)];
-    cx.step(k.finish(), args, tasks as u32, 0, nx.origin, &[&transformed, &done], &[&transformed, &done]);
-    transformed
+        let args = vec![plain.arg_at(0), transformed.arg_at(0), done.arg_at(0)];
+        cx.step(k.finish(), args, tasks as u32, 0, nx.origin, &[&transformed, &done], &[&transformed, &done]);
+        transformed
+    }
 }

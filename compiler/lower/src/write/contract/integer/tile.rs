@@ -123,7 +123,7 @@ impl Tile<'_> {
 
     /// All quads of widened rows, which follow each other as their weights do.
     fn widened_depth(&self, k: &mut K, sums: &Sums, a: &Rows, w: V<I32>) {
-        let (quads, quad_bytes) = (self.writer.panels.widened_bytes() / 8, 16 * self.vectors);
+        let (quads, quad_bytes) = (self.writer.panels.widened_bytes() / 8, self.writer.weight_bytes(16 * self.vectors));
         let step = |k: &mut K, a: &Rows, w: V<I32>, q: usize| self.widened(k, sums, a, 8 * q as u32, (w, (q * quad_bytes) as u32));
         if quads <= UNROLL_LIMIT {
             return (0..quads).for_each(|q| step(k, a, w, q));
@@ -138,12 +138,15 @@ impl Tile<'_> {
         (0..quads - main).for_each(|q| step(k, &a, end, q));
     }
 
-    /// One quad: first its even elements, then the odd ones, each a pair of 16-bit lanes. The bytes of the weights become
-    /// such pairs by shifts.
+    /// One quad: first its even elements, then the odd ones, each a pair of 16-bit lanes. Weights that are bytes become such
+    /// pairs by shifts.
     fn widened(&self, k: &mut K, sums: &Sums, a: &Rows, at: u32, (w, from): (V<I32>, u32)) {
         for odd in [false, true] {
             let weights: Vec<V<I16x8>> = (0..self.vectors)
                 .map(|v| {
+                    if self.writer.wide {
+                        return k.let_("weights", load::<I16x8>(w, from + 32 * v as u32 + 16 * u32::from(odd)));
+                    }
                     let bytes = load::<I16x8>(w, from + 16 * v as u32);
                     k.let_("weights", i16x8_shr_s(if odd { bytes } else { i16x8_shl(bytes, 8) }, 8))
                 })

@@ -4,6 +4,7 @@
 use super::super::transform::{Strip, TILE, for_channels, for_tile_rows, mul, rows_per_task, transposed, valid, when};
 use super::super::winograd::PATCH;
 use super::super::{Operands, tile};
+use super::winograd::Planes;
 use crate::cx::{Cx, NodeCx, new_kernel, pointer};
 use crate::lanes::{self, Lanes, Pattern};
 use crate::pointwise;
@@ -61,8 +62,8 @@ fn output_1d(k: &mut K, m: [V<I32x4>; PATCH]) -> [V<I32x4>; TILE] {
     ]
 }
 
-/// Adds the step that transforms the patches of a strip to `[tile][36][channels]`.
-pub fn input(cx: &mut Cx, nx: &NodeCx, strip: &Strip, operands: &Operands, channels: usize, patches: &View, patch_bytes: usize) {
+/// Adds the step that transforms the patches of a strip to `[36][tile][channels]`.
+pub fn input(cx: &mut Cx, nx: &NodeCx, strip: &Strip, operands: &Operands, channels: usize, patches: &View, planes: &Planes) {
     let (x, at) = (&operands.a, &operands.linears[0]);
     let (row, column) = (at.strides[1], at.strides[2]);
     let per_task = rows_per_task(strip, channels / 8);
@@ -71,10 +72,10 @@ pub fn input(cx: &mut Cx, nx: &NodeCx, strip: &Strip, operands: &Operands, chann
     let (px, pv) = (pointer(&mut k, "x", x), pointer(&mut k, "patches", patches));
     for_tile_rows(&mut k, strip, per_task, |k, ty| {
         let x_row = k.let_("x_row", px + ty * (TILE as i64 * row) as i32);
-        let v_row = k.let_("v_row", pv + ty * (strip.columns * patch_bytes) as i32);
+        let v_row = k.let_("v_row", pv + ty * (strip.columns * planes.tile) as i32);
         k.for_("tx", 0, strip.columns, 1, |k, tx| {
             let x_tile = k.let_("x_tile", x_row + tx * (TILE as i64 * column) as i32);
-            let v_tile = k.let_("v_tile", v_row + tx * patch_bytes as i32);
+            let v_tile = k.let_("v_tile", v_row + tx * planes.tile as i32);
             k.for_("channel", 0, channels, 8, |k, c| {
                 let source = k.let_("source", x_tile + c);
                 let target = k.let_("target", v_tile + c * 2);
@@ -87,7 +88,7 @@ pub fn input(cx: &mut Cx, nx: &NodeCx, strip: &Strip, operands: &Operands, chann
                 });
                 for (i, t) in transposed(columns).into_iter().enumerate() {
                     for (j, v) in input_1d(k, t).iter().enumerate() {
-                        k.store(target, ((i * PATCH + j) * 2 * channels) as u32, *v);
+                        k.store(target, ((i * PATCH + j) * planes.plane) as u32, *v);
                     }
                 }
             });
@@ -98,7 +99,7 @@ pub fn input(cx: &mut Cx, nx: &NodeCx, strip: &Strip, operands: &Operands, chann
     cx.step(k.finish(), vec![x.arg_at(first), patches.arg_at(0)], tasks, 0, nx.origin, &[patches], &[]);
 }
 
-/// The step that turns `[tile][36][channels]` into 4x4 outputs per tile, with the epilogue.
+/// The step that turns `[36][tile][channels]` into 4x4 outputs per tile, with the epilogue.
 pub struct Output {
     pub strip: Strip,
     /// Rows and columns of the output from the strip's first row on.
@@ -118,7 +119,7 @@ struct At<'a> {
 }
 
 impl Output {
-    pub fn write(&self, cx: &mut Cx, nx: &NodeCx, operands: &Operands, products: &View, product_bytes: usize) {
+    pub fn write(&self, cx: &mut Cx, nx: &NodeCx, operands: &Operands, products: &View, planes: &Planes) {
         let strip = &self.strip;
         let per_task = rows_per_task(strip, self.channels / 4);
         let views: Vec<&View> = std::iter::once(&operands.output).chain(&operands.extras).collect();
@@ -130,10 +131,10 @@ impl Output {
         let last_rows = self.limits.0.min(strip.rows * TILE) - (strip.rows - 1) * TILE;
         let last_columns = self.limits.1 - (strip.columns - 1) * TILE;
         for_tile_rows(&mut k, strip, per_task, |k, ty| {
-            let m_row = k.let_("m_row", pm + ty * (strip.columns * product_bytes) as i32);
+            let m_row = k.let_("m_row", pm + ty * (strip.columns * planes.tile) as i32);
             let rows = valid(k, ty, strip.rows, last_rows);
             k.for_("tx", 0, strip.columns, 1, |k, tx| {
-                let m_tile = k.let_("m_tile", m_row + tx * product_bytes as i32);
+                let m_tile = k.let_("m_tile", m_row + tx * planes.tile as i32);
                 let columns = valid(k, tx, strip.columns, last_columns);
                 let mut tiles = vec![];
                 for (base, [row, column, _]) in bases.iter().zip(&strides) {
@@ -150,7 +151,7 @@ impl Output {
                         .map(|e| (strides[1 + e][..2] == [0, 0]).then(|| at.extra(k, operands, e, (0, 0)).bind(k)))
                         .collect();
                     let halves: [_; PATCH] = std::array::from_fn(|j| {
-                        let value = |i: usize| ((i * PATCH + j) * 4 * self.channels) as u32;
+                        let value = |i: usize| ((i * PATCH + j) * planes.plane) as u32;
                         let m = std::array::from_fn(|i| k.let_("m", load::<I32x4>(source, value(i))));
                         output_1d(k, m)
                     });

@@ -5,7 +5,7 @@
 //! 2³², so that 64 times the sum follows, and from that the sum wherever it lies between −2²⁵ and 2²⁵: this is what
 //! [`is_exact`] decides by the magnitudes of the weights.
 
-use super::super::winograd::{C, KH, KW, M, PATCH, Shape, VALUES, row_bytes, strips, transform_once};
+use super::super::winograd::{C, KH, KW, M, Once, PATCH, Shape, VALUES, strips};
 use super::super::{self as contract, Operands, transform as float};
 use super::transform;
 use crate::cx::{Cx, NodeCx};
@@ -71,6 +71,19 @@ pub fn weight_bytes(shape: &Shape) -> u64 {
     2 * (VALUES * shape.channels * shape.outputs) as u64
 }
 
+/// Where the 36 values of all tiles lie: `[value][tile][channel]`, in bytes from tile to tile and from value to value.
+pub struct Planes {
+    pub tile: usize,
+    pub plane: usize,
+}
+
+impl Planes {
+    /// An odd number of cache lines from plane to plane: what a tile writes to all of them falls on different sets.
+    fn new(tile: usize, tiles: usize) -> Planes {
+        Planes { tile, plane: (tile * tiles).next_multiple_of(128) + 64 }
+    }
+}
+
 /// Writes the convolution.
 pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Operands) {
     let shape = Shape::of(contract).expect("checked when the method was chosen");
@@ -79,20 +92,20 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Operands)
     let schedule = schedule::choose(1, tiles, outputs, channels / 2, false, cx.options.tile);
     let panels = Panels { columns: outputs, depth: channels / 2, vectors: schedule.vectors };
     let weights = transformed_weights(cx, nx, contract, channels, &panels);
-    let (patch_bytes, product_bytes) = (row_bytes(2 * channels), row_bytes(4 * outputs));
-    let strips = strips(&shape, patch_bytes, product_bytes);
+    let strips = strips(&shape, VALUES * 2 * channels, VALUES * 4 * outputs);
     let largest = strips.iter().map(|(_, rows)| rows * shape.tile_columns()).max().unwrap_or(0);
-    let patches = cx.temporary(&format!("{} patches", nx.name), DType::I16, &[largest * patch_bytes / 2]);
-    let products = cx.temporary(&format!("{} products", nx.name), DType::I32, &[largest * product_bytes / 4]);
+    let (patch, product) = (Planes::new(2 * channels, largest), Planes::new(4 * outputs, largest));
+    let patches = cx.temporary(&format!("{} patches", nx.name), DType::I16, &[VALUES * patch.plane / 2]);
+    let products = cx.temporary(&format!("{} products", nx.name), DType::I32, &[VALUES * product.plane / 4]);
     let saturates = super::saturates(nx, contract, operands, 9 * channels);
     for image in 0..shape.images {
         for (first, rows) in &strips {
             let strip = float::Strip { columns: shape.tile_columns(), rows: *rows, first_row: *first, image };
-            transform::input(cx, nx, &strip, operands, channels, &patches, patch_bytes);
+            transform::input(cx, nx, &strip, operands, channels, &patches, &patch);
             let tiles = rows * shape.tile_columns();
             let nest = Nest::product(&Product {
-                batches: (VALUES, [2 * channels as i64, 4 * outputs as i64]),
-                rows: (tiles, [patch_bytes as i64, product_bytes as i64]),
+                batches: (VALUES, [patch.plane as i64, product.plane as i64]),
+                rows: (tiles, [patch.tile as i64, product.tile as i64]),
                 columns: outputs,
                 depth: channels / 2,
             });
@@ -100,7 +113,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Operands)
             contract::product(cx, nx, &nest, &schedule, &panels, &weights, &Operands::plain(&patches, &products));
             let height = shape.height - (first * float::TILE).min(shape.height);
             let output = transform::Output { strip, limits: (height, shape.width), channels: outputs, saturates };
-            output.write(cx, nx, operands, &products, product_bytes);
+            output.write(cx, nx, operands, &products, &product);
         }
     }
 }
@@ -123,7 +136,8 @@ fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, channels: 
         }
     }
     let plain = View::dense(Source::Weight(cx.weight(&nx.name, plain, nx.origin)), DType::I8, &[0]);
-    transform_once(cx, nx, "winograd4_weights_i8", &plain, (matrix, 2 * matrix), |k, source, target| {
+    let once = Once { name: "winograd4_weights_i8", matrices: VALUES, before: matrix, after: 2 * matrix, step: 16 };
+    once.write(cx, nx, &plain, |k, source, target| {
         let g: Vec<V<I16x8>> = (0..9).map(|i| k.let_("g", v128_load8x8_s(source, (i * matrix) as u32))).collect();
         let half: [_; 3] = std::array::from_fn(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]]));
         for (i, half) in float::transposed(half).into_iter().enumerate() {
