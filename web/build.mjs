@@ -10,9 +10,9 @@ import { minify } from 'terser';
 
 const here = (path) => new URL(path, import.meta.url).pathname;
 
-/** Names that only files of `index.js` use, of what its classes and records have: they become shorter. Private ones begin with `_`. */
+/** Names that only this package uses, of what its classes and records have: they become shorter. Private ones begin with `_`. */
 const INTERNAL =
-  /^(_.*|addArena|alive|aliases|ask|available|away|busy|cancellable|conversion|feed|finish|fromCache|guarded|held|joined|memoryStats|onBytes|owned|pieces|poolBytes|position|quantiles|removeArena|reserved_bytes|refused|limit_bytes|peak_bytes|used_bytes|selectArena|settings|settle|stopFlag|summary|tail|tell|users|written)$/;
+  /^(_.*|addArena|alive|aliases|ask|cores|available|away|busy|cancellable|conversion|feed|finish|fromCache|guarded|held|joined|listen|mayBlock|memoryStats|onBytes|owned|pieces|poolBytes|position|post|quantiles|removeArena|runTask|reserved_bytes|refused|limit_bytes|peak_bytes|used_bytes|selectArena|settings|settle|startThread|startWorker|stopFlag|summary|tail|tell|users|written)$/;
 
 /** Private members become ordinary ones, whose names can be shortened to those that compress best. */
 const privates = {
@@ -26,6 +26,7 @@ tsc('--noEmit', '--emitDeclarationOnly', 'false', '--declaration', 'false', '--d
 await rm(here('dist'), { recursive: true, force: true });
 tsc();
 
+const nameCache = {};
 for (const name of ['index', 'thread', 'node', 'thread-node']) {
   const { outputFiles } = await build({
     entryPoints: [here(`src/${name}.ts`)],
@@ -50,7 +51,8 @@ for (const name of ['index', 'thread', 'node', 'thread-node']) {
     module: true,
     ecma: 2020,
     compress: { passes: 4, inline: 1, hoist_props: true, toplevel: true, unsafe_arrows: true, unsafe_methods: true, pure_getters: true, keep_fargs: false },
-    ...(name === 'index' && { mangle: { properties: { regex: INTERNAL } } }),
+    // The package in Node hands its platform to the one in index.js.
+    ...(/^(index|node)$/.test(name) && { mangle: { properties: { regex: INTERNAL } }, nameCache }),
     sourceMap: { content: map, filename: `${name}.js`, url: `${name}.js.map` },
   });
   await writeFile(here(`dist/${name}.js`), small.code);

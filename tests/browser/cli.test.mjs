@@ -269,7 +269,7 @@ for (const watched of [true, false]) test(`a thread that is ended while it holds
   };
   const start = await next();
   const thread = new Worker(here('../../web/dist/thread-node.js'));
-  thread.postMessage({ ...start, index: 1, lock: '' });
+  thread.postMessage([start.module, start.memory, 1, start.stack, '']);
   runner.postMessage('begin');
   assert.equal(await next(), 'ready');
   // Nearly always it is inside of a task.

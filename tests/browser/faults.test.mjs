@@ -134,20 +134,21 @@ test('memory that the engine does not give', async () => {
   server.put('/four.wasm', Buffer.from(variantsModule({ change: asks(65_536) })));
   const full = await page.evaluate(async (url) => {
     const held = [];
-    // The first refusal may make the engine find some more.
-    for (let pass = 0; pass < 3; pass++) {
+    const { WASMTorch } = await import('/web/index.js');
+    const runtime = await WASMTorch.init({ inline: true });
+    let code;
+    // The engine may free what earlier pages had only now.
+    for (let pass = 0; pass < 20 && code !== 'out-of-memory'; pass++) {
       try {
         for (let i = 0; i < 1000; i++) held.push(new WebAssembly.Memory({ initial: 65_536, maximum: 65_536 }));
       } catch {}
+      code = await runtime.loadModel(url).then(() => 'loaded', (error) => error.code);
     }
-    const { WASMTorch, createTensor } = await import('/web/index.js');
-    const runtime = await WASMTorch.init({ inline: true });
-    const code = await runtime.loadModel(url).then(() => 'loaded', (error) => error.code);
     const count = held.length;
     held.length = 0;
     return { code, count };
   }, '/four.wasm');
-  assert.ok(full.count < 3000, 'the page was given four terabytes');
+  assert.ok(full.count < 1000, 'the page was given four terabytes');
   assert.equal(full.code, 'out-of-memory');
   const session = await page.context().newCDPSession(page);
   await session.send('HeapProfiler.collectGarbage');

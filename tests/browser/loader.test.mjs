@@ -1,6 +1,7 @@
 // The loader in real Chromium: every variant picked and forced, isolated and not, strict policies, and what may go wrong.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test as unlimited } from 'node:test';
 
 import { doubleModule, manifest, VARIANTS, variantsModule } from '../../web/test/double.mjs';
@@ -329,6 +330,27 @@ test('a worker that throws, and one that is ended from outside: errors, not hang
       assert.match(found[2], expected);
     }
   }
+});
+
+test('a thread that ends: the page notices, and says so to the model', async (t) => {
+  const server = await serve(FOLDERS);
+  t.after(() => server.close());
+  server.put('/watched.wasm', variantsModule({ run: 'watched', names: ['threads'] }));
+  const script = await readFile(new URL('../../web/dist/thread.js', import.meta.url), 'utf8');
+  server.on('/web/thread.js', (request, response, headers) => response.writeHead(200, { ...headers, 'Content-Type': 'text/javascript' }).end(`${script}\nsetTimeout(close, 300);`));
+  const found = await inPage(t, server, async ({ WASMTorch, createTensor }) => {
+    const model = await (await WASMTorch.init({ threads: 2, inline: false })).loadModel('/watched.wasm');
+    await model.warmup(1);
+    const end = performance.now() + 30_000;
+    for (let calls = 0; performance.now() < end; calls++) {
+      const error = await model.forward(createTensor([[1, 2, 3], [4, 5, 6]])).then(() => undefined, (error) => error);
+      if (error !== undefined) return { calls: calls > 0, code: error.code, message: error.message, threads: model.why };
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return { code: 'none' };
+  });
+  assert.equal(found.code, 'worker-failed', JSON.stringify(found));
+  assert.match(found.message, /worker thread failed/);
 });
 
 test('a worker that dies while it loads: an error, not a hang', async (t) => {

@@ -22,40 +22,34 @@ interface TypedArrayConstructor {
   new (buffer: ArrayBuffer, byteOffset?: number, length?: number): TypedArray;
 }
 
-export interface DTypeRow {
-  readonly array: TypedArrayConstructor;
-  /** Longer names that PyTorch, NumPy and ONNX users know. */
-  readonly aliases: readonly string[];
-}
-
-const row = (array: TypedArrayConstructor, ...aliases: string[]): DTypeRow => ({ array, aliases });
-
-/** Every element type by its short name, as a manifest spells it. */
+/** Every element type by its short name, as a manifest spells it, with the array that holds its elements. */
 export const DTYPES = {
-  f32: row(Float32Array, 'float32', 'float'),
-  f64: row(Float64Array, 'float64', 'double'),
-  f16: row(Uint16Array, 'float16', 'half'),
-  bf16: row(Uint16Array, 'bfloat16'),
-  i8: row(Int8Array, 'int8'),
-  u8: row(Uint8Array, 'uint8'),
-  i16: row(Int16Array, 'int16'),
-  u16: row(Uint16Array, 'uint16'),
-  i32: row(Int32Array, 'int32', 'int'),
-  u32: row(Uint32Array, 'uint32'),
-  i64: row(BigInt64Array, 'int64', 'long'),
-  u64: row(BigUint64Array, 'uint64'),
-  bool: row(Uint8Array, 'boolean'),
-} as const satisfies Record<string, DTypeRow>;
+  f32: Float32Array,
+  f64: Float64Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  i8: Int8Array,
+  u8: Uint8Array,
+  i16: Int16Array,
+  u16: Uint16Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  i64: BigInt64Array,
+  u64: BigUint64Array,
+  bool: Uint8Array,
+} as const satisfies Record<string, TypedArrayConstructor>;
 
 export type DType = keyof typeof DTYPES;
 
-const BY_NAME = new Map<string, DType>(
-  (Object.keys(DTYPES) as DType[]).flatMap((name) => [name, ...DTYPES[name].aliases].map((alias) => [alias, name] as const)),
-);
+/** What the letters of short names stand for in PyTorch, NumPy and ONNX: `float32`, `uint8`. */
+const WORDS: Readonly<Record<string, string>> = { f: 'float', bf: 'bfloat', i: 'int', u: 'uint' };
+
+/** Further names. */
+const ALIASES: Partial<Record<DType, string>> = { f32: 'float', f64: 'double', f16: 'half', i32: 'int', i64: 'long', bool: 'boolean' };
 
 /** The element type with this short or long name, if there is one. */
 export function findDType(name: string): DType | undefined {
-  return BY_NAME.get(name);
+  return (Object.keys(DTYPES) as DType[]).find((short) => [short, ALIASES[short], short.replace(/^\D+/, (letters) => WORDS[letters] ?? letters)].includes(name));
 }
 
 /** The element type with this short or long name. */
@@ -74,7 +68,7 @@ export function isHalf(dtype: DType): boolean {
 
 /** The element type a typed array stands for when nothing else is said. */
 export function dtypeOfArray(array: TypedArray): DType {
-  const found = (Object.keys(DTYPES) as DType[]).find((name) => !isHalf(name) && array instanceof DTYPES[name].array);
+  const found = (Object.keys(DTYPES) as DType[]).find((name) => !isHalf(name) && array instanceof DTYPES[name]);
   if (found === undefined) {
     throw new WasmTorchError('invalid-argument', `A ${array.constructor.name} cannot be a tensor's data.`);
   }
@@ -83,7 +77,7 @@ export function dtypeOfArray(array: TypedArray): DType {
 
 /** Elements of type `dtype` from numbers, bigints or booleans; throws where a value does not fit. */
 export function convert(values: ArrayLike<number | bigint | boolean>, dtype: DType): TypedArray {
-  const { array } = DTYPES[dtype];
+  const array: TypedArrayConstructor = DTYPES[dtype];
   if (isHalf(dtype)) throw new WasmTorchError('invalid-argument', `Numbers are not converted to ${dtype}.`, `pass the bits of the ${dtype} values in a ${array.name}`);
   const out = new array(values.length);
   for (let i = 0; i < values.length; i++) {

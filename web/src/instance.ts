@@ -75,14 +75,14 @@ export class Instance {
 
   /** A copy of an output's elements. */
   read({ dtype, offset }: TensorInfo, shape: readonly number[]): TypedArray {
-    const { array } = DTYPES[dtype];
+    const array = DTYPES[dtype];
     const elements = elementCount(shape);
     return new array(this.#bytes(offset, elements * array.BYTES_PER_ELEMENT).slice().buffer as ArrayBuffer, 0, elements);
   }
 
   /** A copy of a state's elements at a shape; or `elements` written there. */
   state(info: StateInfo, shape: readonly number[], elements?: TypedArray): TypedArray {
-    const { array } = DTYPES[info.dtype];
+    const array = DTYPES[info.dtype];
     const bytes = array.BYTES_PER_ELEMENT;
     const dense = elements ?? new array(elementCount(shape));
     const inner = new Uint8Array(dense.buffer, dense.byteOffset, dense.byteLength);

@@ -126,7 +126,7 @@ export function namedSection(contents: Uint8Array): Map<string, Uint8Array> {
 function checkTensor(tensor: TensorInfo): void {
   const dtype = findDType(tensor.dtype);
   if (dtype === undefined) throw broken(`tensor '${tensor.name}' has the unknown data type '${tensor.dtype}'`);
-  const bytes = elementCount(tensor.shape) * DTYPES[dtype].array.BYTES_PER_ELEMENT;
+  const bytes = elementCount(tensor.shape) * DTYPES[dtype].BYTES_PER_ELEMENT;
   if (bytes !== tensor.bytes) {
     throw broken(`tensor '${tensor.name}' of ${dtype} ${formatShape(tensor.shape)} takes ${bytes} bytes, it says ${tensor.bytes}`);
   }

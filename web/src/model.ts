@@ -188,7 +188,7 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
 }
 
 function zeros(infos: readonly TensorInfo[]): TypedArray[] {
-  return infos.map(({ dtype, shape }) => new DTYPES[dtype].array(elementCount(shape)));
+  return infos.map(({ dtype, shape }) => new DTYPES[dtype](elementCount(shape)));
 }
 
 const names = (infos: readonly TensorInfo[]) => infos.map(({ name }) => `'${name}'`).join(', ') || 'none';

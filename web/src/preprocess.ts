@@ -66,9 +66,8 @@ function pixels(source: ImageSource): PixelData {
     throw new WasmTorchError('invalid-argument', 'There is no canvas here to read this image with.', 'pass {data, width, height} with RGBA bytes');
   }
   // Frames, videos and images call their own size by other names.
-  const sizes = source as Partial<Record<'displayWidth' | 'displayHeight' | 'videoWidth' | 'videoHeight' | 'naturalWidth' | 'naturalHeight', number>> & { width: number; height: number };
-  const width = sizes.displayWidth ?? sizes.videoWidth ?? sizes.naturalWidth ?? sizes.width;
-  const height = sizes.displayHeight ?? sizes.videoHeight ?? sizes.naturalHeight ?? sizes.height;
+  const sizes = source as unknown as Record<string, number | undefined>;
+  const [width, height] = ['Width', 'Height'].map((side) => sizes[`display${side}`] ?? sizes[`video${side}`] ?? sizes[`natural${side}`] ?? sizes[side.toLowerCase()]) as [number, number];
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })!;
   context.drawImage(source, 0, 0);
   return context.getImageData(0, 0, width, height);

@@ -25,9 +25,9 @@ export function importMemory(sections: readonly RawSection[]): Uint8Array<ArrayB
   // The vector of one memory is its count and its limits.
   const limits = memory.contents.subarray(1);
   const imported: RawSection = { id: IMPORT, contents: Uint8Array.of(1, ...text(MEMORY_IMPORT.module), ...text(MEMORY_IMPORT.name), 2, ...limits) };
-  const types = sections.filter(({ id }) => id === TYPE);
-  const others = sections.filter(({ id }) => id !== TYPE && id !== MEMORY);
-  return concatenate([HEADER, ...[...types, imported, ...others].flatMap(encode)]);
+  // Types come first, imports behind them.
+  const parts = sections.flatMap((section) => (section.id === TYPE ? [section, imported] : section.id === MEMORY ? [] : [section]));
+  return concatenate([HEADER, ...parts.flatMap(encode)]);
 }
 
 const text = (string: string) => [string.length, ...new TextEncoder().encode(string)];

@@ -63,7 +63,7 @@ export function createTensor(data: TypedArray | Uint8ClampedArray | NestedArray,
   if (ArrayBuffer.isView(data)) {
     const view = data instanceof Uint8ClampedArray ? new Uint8Array(data.buffer, data.byteOffset, data.length) : data;
     const type = wanted ?? dtypeOfArray(view);
-    const elements = view instanceof DTYPES[type].array && type !== 'bool' ? view : convert(view, type);
+    const elements = view instanceof DTYPES[type] && type !== 'bool' ? view : convert(view, type);
     return checked(elements, shape ?? [view.length], type);
   }
   if (!Array.isArray(data)) {

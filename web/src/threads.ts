@@ -6,29 +6,17 @@ import { lockName } from './lock.js';
 import type { Platform, Port } from './port.js';
 
 /** How long workers may take to start or to stop. */
-const START_MS = 10_000;
+const START_MS = 30_000;
 const STOP_MS = 1_000;
 
-/** What a thread is told, once. */
-export interface ThreadStart {
-  readonly module: WebAssembly.Module;
-  readonly memory: WebAssembly.Memory;
-  readonly index: number;
-  readonly stack: number;
-  /** To be held while the thread lives, where there are locks. */
-  readonly lock: string;
-}
+/** What a thread is told, once: the last is a lock to be held while it lives, where there are locks. */
+export type ThreadStart = readonly [module: WebAssembly.Module, memory: WebAssembly.Memory, index: number, stack: number, lock: string];
 
 /** How the end of a thread is noticed, and where a 1 says so. */
 export interface Watch {
   readonly memory: WebAssembly.Memory;
   readonly address: number;
   readonly locks: readonly string[];
-}
-
-/** What a thread says: nothing at its good end, which `threads_ready` shows. */
-export interface ThreadFailure {
-  readonly failed: string;
 }
 
 export class ThreadPool {
@@ -53,9 +41,12 @@ export class ThreadPool {
       for (let index = 1; index <= workers; index++) {
         const port = startThread!();
         this.#ports.push(port);
-        port.listen(({ failed }: ThreadFailure) => this.#fail(failed), (message) => this.#fail(message));
-        const start: ThreadStart = { module, memory: exports.memory, index, stack: exports.thread_stack!(index), lock: lockName() };
-        locks.push(start.lock);
+        // A thread says why it failed, and nothing at its good end, which `threads_ready` shows.
+        const fail = (message: string) => this.#fail(message);
+        port.listen(fail, fail);
+        const lock = lockName();
+        locks.push(lock);
+        const start: ThreadStart = [module, exports.memory, index, exports.thread_stack!(index), lock];
         port.post(start);
       }
     } catch (error) {

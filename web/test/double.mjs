@@ -10,6 +10,7 @@ const STATUS = 16;
 const POOL = 1152;
 const READY = 48;
 const STOP = 52;
+const FAILED = 56;
 const SCALE = 64;
 const X = 0;
 const Y = 32;
@@ -44,11 +45,12 @@ const goOn = [I.i32(STATUS), I.get(1), I.storeI32(4)];
 const scale = [I.i32(SCALE), I.v128.load(0)];
 const both = (...product) => [...half(0, ...product), ...half(16, ...product), I.i32(0)];
 
-/** What `run` does: the work, the work with weights, a trap, a report of an index out of range, some time per call, or no end. */
+/** What `run` does: the work, the work with weights unless a worker failed, a trap, a report of an index out of range, some time per call, or no end. */
 const BODIES = {
   double: [...half(0, I.global(0), I.v128.load(X), I.v128.add), ...half(16, I.global(0), I.v128.load(X + 16), I.v128.add), I.i32(0)],
   weights: both(...scale, I.v128.multiply),
   relaxed: both(...scale, I.i32(0), I.f32FromI32, I.v128.splat, I.v128.relaxedMadd),
+  watched: [I.i32(FAILED), I.loadI32(0), I.if, ...fail(7, I.i32(0), 0), I.end, ...both(...scale, I.v128.multiply)],
   trap: [I.unreachable],
   fail: [...fail(3, I.i32(0), 7), I.i32(0)],
   slow: [I.i32(400_000), I.set(2), I.loop, I.get(2), I.i32(1), I.subtract, I.tee(2), I.branchIf(0), I.end, I.i32(0)],
@@ -88,6 +90,7 @@ const threadFunctions = (worker) => [
   { name: 'stop_threads', body: [I.i32(READY), I.i32(0), I.storeI32(0)] },
   { name: 'set_blocking', params: [T.i32], body: [] },
   { name: 'worker_failed', body: [] },
+  address('watch', FAILED),
 ];
 
 const globals = [{ name: 'arena_base', value: ARENA }];
