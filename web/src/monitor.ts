@@ -18,14 +18,13 @@ export interface MonitorStats {
 export class PerformanceMonitor {
   readonly #window: number;
   readonly #unsubscribe: () => void;
-  #latencies: Rolling;
-  #ends: Rolling;
+  #latencies!: Rolling;
+  #ends!: Rolling;
 
   /** Listens to `model` until `stop`; statistics are over the latest `window` calls. */
   constructor(model: Model, { window = 256 }: { window?: number } = {}) {
     this.#window = window;
-    this.#latencies = new Rolling(window);
-    this.#ends = new Rolling(window);
+    this.reset();
     this.#unsubscribe = model.onCall((ms) => this.record(ms));
   }
 

@@ -1,7 +1,7 @@
 // What `WASMTorch.init` takes: the options that count here, and those that a browser cannot honour. It starts nothing.
 
 import type { Settings } from './engine.js';
-import { detect } from './features.js';
+import { detect, type Features } from './features.js';
 import type { Platform } from './port.js';
 
 export interface InitOptions {
@@ -53,8 +53,8 @@ const NAMES: Readonly<Record<string, string>> = { simd128: 'simd', 'relaxed-simd
 
 const MAXIMUM_THREADS = 8;
 
-export function settingsOf(options: InitOptions, platform: Platform): Settings & { readonly capabilities: Capabilities } {
-  const features = detect();
+/** What follows from the options. Probing takes a millisecond: `features` is what was found before. */
+export function settingsOf(options: InitOptions, platform: Platform, features = detect()): Settings & { readonly capabilities: Capabilities; readonly found: Features } {
   const why = Object.fromEntries(Object.entries(features.why).map(([name, text]) => [NAMES[name] ?? name, text]));
   const wanted = options.threads ?? options.compute_threads ?? 'auto';
   const cores = platform.cores ?? globalThis.navigator?.hardwareConcurrency ?? 1;
@@ -70,6 +70,7 @@ export function settingsOf(options: InitOptions, platform: Platform): Settings &
     threads,
     features: { available, why: { ...features.why, ...(why.threads === undefined ? {} : { atomics: why.threads }) } },
     poolBytes: options.memory_pool_size ?? 0,
+    found: features,
     capabilities: {
       simd: available.has('simd128'),
       relaxedSimd: available.has('relaxed-simd'),

@@ -170,7 +170,7 @@ export class Runtime {
   }
 
   #settingsFor(threads: number | undefined): Settings {
-    return threads === undefined ? this.#settings : settingsOf({ ...this.#options, threads: Math.min(threads, this.#settings.threads) }, this.#platform);
+    return threads === undefined ? this.#settings : settingsOf({ ...this.#options, threads: Math.min(threads, this.#settings.threads) }, this.#platform, this.#settings.found);
   }
 
   /** A new worker; none where its script cannot run, because of the page's policy or its origin, which is no reason to fail. */
