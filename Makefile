@@ -63,8 +63,8 @@ models:
 ## Writes models/zoo/RESULTS.md. Needs PyTorch, timm and transformers (fetched); the first time takes about an hour.
 zoo:
 	$$(models/zoo/packages.sh | tail -n 1) models/zoo/export.py
+	-$(CARGO) run --package wasm-torch-tests --bin zoo -- -O3
 	$(CARGO) run --package wasm-torch-tests --bin zoo -- --markdown models/zoo/RESULTS.md
-	$(CARGO) run --package wasm-torch-tests --bin zoo -- -O3
 
 ## The race in Chromium beside onnxruntime-web; prints a table and writes target/bench.json.
 ## OPTIONS: of the export, e.g. -O3. VARIANT: baseline (default) or relaxed.

@@ -13,7 +13,7 @@ fn check(level: Level, rtol: f64) {
     assert!(failures.is_empty(), "{failures:#?}");
     // The page has a line for each.
     let versions = Default::default();
-    let page = table::markdown(&rows, &table::Heading { level: level.to_string(), rtol, versions: &versions });
+    let page = table::markdown(&rows, &table::Heading { level: level.to_string(), rtol, versions: &versions, beside: None });
     let exported = |row: &&zoo::Row| row.status != Status::NotExported;
     assert!(
         rows.iter().filter(exported).all(|row| page.contains(&format!("| {} | {} | {} |", row.name, row.family, row.exporter))),

@@ -71,7 +71,16 @@ fn main() -> Result<()> {
     let versions = entries.last().map(|entry| entry.record.versions.clone()).unwrap_or_default();
     let rows: Vec<Row> = rows.into_values().collect();
     if let Some(path) = &arguments.markdown {
-        let heading = table::Heading { level: arguments.level.to_string(), rtol, versions: &versions };
+        // The default level's page shows what -O3 gave beside it.
+        let other = arguments.results.join("O3.json");
+        let fast: BTreeMap<String, Row> =
+            std::fs::read(&other).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let beside = (arguments.level == Level::O2 && !arguments.free && !fast.is_empty()).then(|| table::Beside {
+            level: Level::O3.to_string(),
+            rtol: 1e-3,
+            rows: &fast,
+        });
+        let heading = table::Heading { level: arguments.level.to_string(), rtol, versions: &versions, beside };
         write_atomically(path, table::markdown(&rows, &heading).as_bytes())?;
     }
     let failing = rows.iter().filter(|row| matches!(row.status, Status::Differs | Status::Fails)).count();

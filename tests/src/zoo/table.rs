@@ -10,6 +10,22 @@ pub struct Heading<'a> {
     pub level: String,
     pub rtol: f64,
     pub versions: &'a BTreeMap<String, String>,
+    /// Results at another level, by NAME.EXPORTER.
+    pub beside: Option<Beside<'a>>,
+}
+
+/// Results that stand beside others.
+#[derive(Debug)]
+pub struct Beside<'a> {
+    pub level: String,
+    pub rtol: f64,
+    pub rows: &'a BTreeMap<String, Row>,
+}
+
+impl Beside<'_> {
+    fn of(&self, row: &Row) -> Option<&Row> {
+        self.rows.get(&format!("{}.{}", row.name, row.exporter)).filter(|row| row.status != Status::NotExported)
+    }
 }
 
 /// The whole page: what was run, totals, the table, what does not pass and why.
@@ -33,16 +49,34 @@ pub fn markdown(rows: &[Row], heading: &Heading) -> String {
         heading.level,
         heading.rtol,
     );
-    text +=
-        "| architecture | family | exporter | opset | nodes | operators | free dims | module | arena | max rel. error | export | run | |\n";
-    text += "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+    let beside: Vec<&Row> = heading.beside.iter().flat_map(|beside| rows.iter().filter_map(|row| beside.of(row))).collect();
+    if let Some(Beside { level, rtol, .. }) = &heading.beside {
+        let pass = beside.iter().filter(|row| row.status == Status::Pass).count();
+        let worst = beside.iter().filter(|row| row.status == Status::Pass).fold(0f64, |most, row| most.max(row.max_rel));
+        let _ = writeln!(
+            text,
+            "At -{level}, which may round otherwise, **{pass} of {}** agree within {rtol:e}; the largest error is {worst:.1e}.\n",
+            beside.len()
+        );
+    }
+    let other = heading.beside.as_ref().map_or(String::new(), |beside| format!(" at -{} |", beside.level));
+    let _ = writeln!(
+        text,
+        "| architecture | family | exporter | opset | nodes | operators | free dims | module | arena | max rel. error |{other} export | run | |"
+    );
+    let _ = writeln!(text, "|---|---|---|---|---|---|---|---|---|---|{}---|---|---|", if other.is_empty() { "" } else { "---|" });
     for row in rows.iter().filter(|r| r.status != Status::NotExported) {
         let opset = row.opset.map_or(String::new(), |o| o.to_string());
         let start = format!("| {} | {} | {} | {opset} | {} | {}", row.name, row.family, row.exporter, row.nodes, row.operators.len());
+        let other = heading.beside.as_ref().map_or(String::new(), |beside| match beside.of(row) {
+            Some(row) if row.status == Status::Pass => format!(" {:.1e} |", row.max_rel),
+            Some(row) => format!(" {} |", mark(row.status)),
+            None => " |".into(),
+        });
         let numbers = match row.module_bytes {
-            0 => "| | | | | |".to_string(),
+            0 => format!("| | | |{} | |", if other.is_empty() { "" } else { " |" }),
             bytes => format!(
-                "| {} | {} | {:.1e} | {:.2} s | {:.1} ms |",
+                "| {} | {} | {:.1e} |{other} {:.2} s | {:.1} ms |",
                 size(bytes as f64),
                 size(f64::from(row.arena_bytes)),
                 row.max_rel,
