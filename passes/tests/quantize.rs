@@ -203,7 +203,13 @@ fn weights_are_stored_in_fewer_bits() {
     let text = "%x: f32[2,64] = input  %w: f32[64,80] = const random(1)  %y = matmul(%x, %w)  output \"y\" = %y";
     let graph = parse_graph(text).unwrap();
     let inputs = inputs(&[2, 64]);
-    for (weights, bytes, least) in [(passes::WeightType::F16, 64 * 80 * 2, 60.0), (passes::WeightType::Int8, 64 * 80 + 80 * 4, 40.0)] {
+    // Blocks of 32 along the columns, each with a scale of two bytes.
+    let cases = [
+        (passes::WeightType::F16, 64 * 80 * 2, 60.0),
+        (passes::WeightType::Int8, 64 * 80 + 80 * 4, 40.0),
+        (passes::WeightType::Int4, 64 * 80 / 2 + 2 * 80 * 2, 20.0),
+    ];
+    for (weights, bytes, least) in cases {
         let mut after = graph.clone();
         let options = passes::Options { weights: Some(weights), ..passes::Options::default() };
         passes::run(&mut after, &options, &mut |_| {}).unwrap();
@@ -211,5 +217,52 @@ fn weights_are_stored_in_fewer_bits() {
         assert_eq!(constants.map(|c| c.bytes().len()).sum::<usize>(), bytes);
         let near = decibels(&graph, &after, &inputs);
         assert!(near > least, "{weights:?}: {near:.1} dB");
+    }
+}
+
+/// Weights that are whole numbers times scales, as a folded `DequantizeLinear` with blocks of 16 along the depth leaves them.
+#[test]
+fn weights_on_a_grid_are_stored_as_whole_numbers() {
+    let network = |zero: f64, to: &str| {
+        format!(
+            r#"
+            %x: f32[2,64] = input
+            %q: {to}[4,16,80] = const random(1)
+            %t: f32[4,1,80] = const random(2)
+            %s = abs(%t)
+            %n = map(%q; body={{sub(cast_f32(%0), {zero:?})}})
+            %b = mul(%n, %s)
+            %w = reshape(%b; shape=[64,80])
+            %y = matmul(%x, %w)
+            output "y" = %y
+            "#
+        )
+    };
+    // Numbers from −8 to 7; from −3 to 12, with offsets; a signed type.
+    for (zero, to, offsets) in [(8.0, "u8", 0), (3.0, "u8", 4 * 80), (0.0, "i8", 0)] {
+        let graph = parse_graph(&network(zero, to)).unwrap();
+        let mut after = graph.clone();
+        passes::run(&mut after, &passes::Options::default(), &mut |_| {}).unwrap();
+        let bytes: usize = after.value_ids().filter_map(|v| after.constant(v)).map(|c| c.bytes().len()).sum();
+        assert_eq!(bytes, 64 * 80 / 2 + 4 * 80 * 4 + offsets, "{to}, zero {zero}: {after}");
+        for x in inputs(&[2, 64]) {
+            let [before, found] = [&graph, &after].map(|g| ir::eval::eval(g, std::slice::from_ref(&x)).unwrap().remove(0));
+            assert_eq!(before.bytes(), found.bytes(), "nothing is lost");
+        }
+    }
+}
+
+#[test]
+fn rows_of_tables_are_expanded_when_they_are_looked_up() {
+    let text = "%i: i64[5] = input  %w: f32[128,64] = const random(1)  %y = gather(%w, %i; axis=0)  output \"y\" = %y";
+    let graph = parse_graph(text).unwrap();
+    let rows = Tensor::new(&[5], &[3i64, 127, 0, 64, 3]);
+    for weights in [passes::WeightType::F16, passes::WeightType::Int8, passes::WeightType::Int4] {
+        let mut after = graph.clone();
+        passes::run(&mut after, &passes::Options { weights: Some(weights), ..passes::Options::default() }, &mut |_| {}).unwrap();
+        let largest = after.order().iter().map(|n| after.ty(after.node(*n).outputs[0]).elements().as_const()).max();
+        assert_eq!(largest, Some(Some(5 * 64)), "{weights:?}: {after}");
+        let near = decibels(&graph, &after, std::slice::from_ref(&rows));
+        assert!(near > 20.0, "{weights:?}: {near:.1} dB");
     }
 }

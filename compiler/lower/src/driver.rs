@@ -4,6 +4,7 @@ use crate::alias::Aliases;
 use crate::cx::{Cx, NodeCx, Options, Product};
 use crate::free;
 use crate::layout::{self, Halos};
+use crate::once;
 use crate::plan::{Plan, Port};
 use crate::state::{self, StateOf};
 use crate::view::{Source, View};
@@ -58,6 +59,8 @@ pub fn lower_with_products(graph: &Graph, options: &Options) -> Result<(Plan, Ve
     }
     state.states.clone_from(&states);
     state.nodes()?;
+    let outputs: Vec<&View> = graph.outputs.iter().filter_map(|o| state.views.get(&o.value)).collect();
+    once::hoist(&mut state.cx, &outputs);
     let products = std::mem::take(&mut state.cx.products);
     state.finish(&ports, symbols.as_ref()).map(|plan| (plan, products)).map_err(|e| vec![e])
 }

@@ -10,6 +10,7 @@ mod free;
 pub mod lanes;
 pub mod layout;
 pub mod memory;
+mod once;
 pub mod plan;
 pub mod pointwise;
 pub mod print;

@@ -14,7 +14,7 @@ mod search;
 
 use crate::{Config, Error, export, write_atomically};
 use data::Data;
-use histogram::Method;
+pub use histogram::Method;
 use ir::{DType, Graph};
 use measure::{Accuracy, Closeness};
 use module::Module;

@@ -34,6 +34,8 @@ pub enum WeightOption {
     F16,
     /// A quarter of the bytes, with a scale per output channel
     Int8,
+    /// About a seventh of the bytes, with a scale for every 32 weights of a channel
+    Int4,
 }
 
 impl From<WeightOption> for passes::WeightType {
@@ -41,6 +43,7 @@ impl From<WeightOption> for passes::WeightType {
         match option {
             WeightOption::F16 => passes::WeightType::F16,
             WeightOption::Int8 => passes::WeightType::Int8,
+            WeightOption::Int4 => passes::WeightType::Int4,
         }
     }
 }
@@ -71,7 +74,7 @@ pub struct QuantizeOptions {
     #[arg(long, value_name = "MB", help_heading = "Quantisation")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_size_mb: Option<f64>,
-    /// Store the remaining f32 weights in fewer bits, f16 or int8; they are expanded when the module runs, and computation stays f32
+    /// Store the remaining f32 weights in fewer bits, f16, int8 or int4; they are expanded in the module's first run; computation stays f32
     #[arg(long, value_enum, hide_possible_values = true, value_name = "TYPE", help_heading = "Quantisation")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightOption>,
