@@ -4,6 +4,7 @@
 const CLASSES = {
   contract: 'products, convolutions',
   winograd4: 'filter transforms',
+  widened: 'filter transforms',
   depthwise: 'depthwise, pooling',
   maxpool: 'depthwise, pooling',
   minpool: 'depthwise, pooling',

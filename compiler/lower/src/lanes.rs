@@ -228,6 +228,13 @@ pub fn bytes_of(dtype: DType, low: E<I32x4>, high: E<I32x4>) -> E<V128> {
     packed.cast()
 }
 
+/// Up to four times four integers, saturated to a byte, side by side.
+pub fn bytes_of_four(dtype: DType, four: &[V<I32x4>]) -> E<I8x16> {
+    let one = |i: usize| four[i.min(four.len() - 1)];
+    let (low, high) = (i16x8_narrow_i32x4_s(one(0), one(1)), i16x8_narrow_i32x4_s(one(2), one(3)));
+    if dtype == DType::U8 { i8x16_narrow_i16x8_u(low, high) } else { i8x16_narrow_i16x8_s(low, high) }
+}
+
 /// Stores the first `n` ≤ 4 elements; writes no other byte. Narrow integers must be in range.
 pub fn store(k: &mut K, dtype: DType, addr: impl Into<E<I32>>, offset: u32, pattern: Pattern, n: usize, value: Lanes) {
     let addr = addr.into();

@@ -152,14 +152,14 @@ fn convolutions_of_bytes() {
 }
 
 /// A 3x3 convolution with stride 1 of bytes; the names of the plain kernels where minimal filtering is allowed.
-fn filtered(rng: &mut Rng, x: &Tensor, weights: Tensor, pad_value: i32) -> Vec<String> {
+fn filtered(rng: &mut Rng, x: &Tensor, weights: Tensor, pads: [i64; 4], pad_value: i32) -> Vec<String> {
     let (mut g, mut inputs) = (Graph::new("conv"), vec![x.clone()]);
     let x = g.add_input("x", TensorType::of(x));
     let x = if rng.chance(50) { g.add(Map::of(Fn::Not), &[x], &["not".into()], "not").unwrap() } else { x };
     let w = g.add_const("w", weights);
     let mut conv = Conv {
         strides: vec![1, 1],
-        pads: vec![1, 1, 1, 1],
+        pads: pads.into(),
         dilations: vec![1, 1],
         group: 1,
         data: DataLayout::Nhwc,
@@ -186,9 +186,10 @@ fn minimal_filtering_of_bytes() {
     for _ in 0..8 {
         let (cin, cout) = (8 * rng.range(5, 7), 4 * rng.range(10, 13));
         let x = random_bytes(activation(&mut rng), &[1, rng.range(20, 25), rng.range(20, 25), cin], &mut rng);
+        let pads = [1, rng.range(0, 1) as i64, rng.range(0, 1) as i64, 1];
         let pad = rng.range(0, 255) as i32 - if x.dtype == DType::I8 { 128 } else { 0 };
         let weights = random_bytes(DType::I8, &[cout, cin, 3, 3], &mut rng);
-        let names = filtered(&mut rng, &x, weights, pad);
+        let names = filtered(&mut rng, &x, weights, pads, pad);
         used += usize::from(names.iter().any(|n| n.starts_with("winograd4")));
     }
     assert!(used > 5, "minimal filtering was chosen only {used} times of 8");
@@ -198,10 +199,10 @@ fn minimal_filtering_of_bytes() {
 #[test]
 fn minimal_filtering_knows_its_bound() {
     let mut rng = Rng(28);
-    for (channels, weight, is_used) in [(112, 127, true), (120, 127, false), (112, -128, true), (120, -128, false)] {
-        let x = Tensor::from_fn(DType::U8, &[1, 16, 16, channels], |_| 255.0);
+    for (channels, weight, images, is_used) in [(112, 127, 1, true), (120, 127, 1, false), (112, -128, 2, true), (120, -128, 1, false)] {
+        let x = Tensor::from_fn(DType::U8, &[images, 16, 16, channels], |_| 255.0);
         let weights = Tensor::from_fn(DType::I8, &[64, channels, 3, 3], |_| f64::from(weight));
-        let names = filtered(&mut rng, &x, weights, 255);
+        let names = filtered(&mut rng, &x, weights, [1; 4], 255);
         assert_eq!(names.iter().any(|n| n.starts_with("winograd4")), is_used, "{channels} channels: {names:?}");
     }
 }

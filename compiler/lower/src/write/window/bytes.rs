@@ -1,9 +1,9 @@
 //! Depthwise convolution of bytes whose channels lie side by side. Rows of the window are taken in pairs: two taps of a
 //! channel stand beside each other as 16-bit lanes, and one `i32x4.dot_i16x8_s` adds their products to four channels. The
-//! weights lie in the order in which they are read, `[channel / 8][half][pair of rows][tap][4][2]`; a last row without a
-//! partner has zeros there. After them lie the weights of `quads.rs`, which multiplies in relaxed variants.
+//! weights lie in the order in which they are read, `[channel / 8][half][pair of rows][tap][4][2]`; in a last row without a
+//! partner, neighbouring taps are pairs. After them lie the weights of `quads.rs`, which multiplies in relaxed variants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::loops::{Tasks, for_even_tiles, for_rows};
 use super::{Cursor, Nest, Place, bytes, quads};
@@ -105,12 +105,12 @@ impl<'a> Bytes<'a> {
 
     /// Bytes of the weights of half a group.
     fn half_bytes(&self) -> usize {
-        self.rows.len().div_ceil(2) * self.taps * 16
+        16 * (self.rows.len() / 2 * self.taps + self.rows.len() % 2 * self.taps.div_ceil(2))
     }
 
-    /// The weight of a tap in a row of the window; zero beyond the last row.
+    /// The weight of a tap in a row of the window; zero beyond the last one.
     pub fn weight(&self, nest: &Nest, row: usize, tap: usize, channel: usize) -> i8 {
-        if row >= self.rows.len() {
+        if row >= self.rows.len() || tap >= self.taps {
             return 0;
         }
         let access = nest.window.w.as_ref().expect("checked by `of`");
@@ -131,11 +131,17 @@ impl<'a> Bytes<'a> {
         let mut packed: Vec<i16> = vec![];
         for group in 0..channels.div_ceil(GROUP) {
             for first in [0, 4].map(|half| first_channel(group, channels) + half) {
-                for pair in 0..self.rows.len().div_ceil(2) {
-                    for tap in 0..self.taps {
-                        for channel in first..first + 4 {
-                            packed.extend([2 * pair, 2 * pair + 1].map(|row| i16::from(self.weight(nest, row, tap, channel))));
-                        }
+                let mut pairs = vec![];
+                for row in (1..self.rows.len()).step_by(2) {
+                    pairs.extend((0..self.taps).map(|tap| [(row - 1, tap), (row, tap)]));
+                }
+                if !self.rows.len().is_multiple_of(2) {
+                    let last = self.rows.len() - 1;
+                    pairs.extend((0..self.taps).step_by(2).map(|tap| [(last, tap), (last, tap + 1)]));
+                }
+                for pair in pairs {
+                    for channel in first..first + 4 {
+                        packed.extend(pair.map(|(row, tap)| i16::from(self.weight(nest, row, tap, channel))));
                     }
                 }
             }
@@ -176,27 +182,38 @@ impl<'a> Bytes<'a> {
         };
         let sums = &locals.sums[..width];
         sums.iter().for_each(|sum| k.set(*sum, lanes::zero::<I32x4>()));
+        let steps = |position: usize, tap: usize| nest.x.step(self.tiled) * position as i64 + self.tap * tap as i64;
         for (pair, rows) in self.rows.chunks(2).enumerate() {
-            for (tap, weight) in locals.weights.iter().enumerate() {
-                k.set(*weight, load::<I16x8>(w, (half * self.half_bytes() + 16 * (pair * self.taps + tap)) as u32));
+            // Taps of one row alone are taken two at a time.
+            let at_once = 3 - rows.len();
+            let taps = || (0..self.taps).step_by(at_once).enumerate();
+            for (i, _) in taps() {
+                let weight = (half * self.half_bytes() + 16 * (pair * self.taps + i)) as u32;
+                k.set(locals.weights[i], load::<I16x8>(w, weight));
             }
-            // Which positions and taps read the column at each distance.
+            // Which positions and weights read the column at each distance.
             let mut columns: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
+            let mut partners = BTreeSet::new();
             for position in 0..width {
-                for tap in 0..self.taps {
-                    let distance = nest.x.step(self.tiled) * position as i64 + self.tap * tap as i64;
-                    columns.entry(distance).or_default().push((position, tap));
+                for (i, tap) in taps() {
+                    columns.entry(steps(position, tap)).or_default().push((position, i));
+                    if at_once == 2 && tap + 1 < self.taps {
+                        partners.insert(steps(position, tap));
+                    }
                 }
             }
+            let mut read_before: BTreeMap<i64, V<I16x8>> = BTreeMap::new();
+            let mut column = |k: &mut K, at: i64| *read_before.entry(at).or_insert_with(|| k.let_("column", read(at)));
             for (distance, uses) in columns {
-                let upper = k.let_("upper", read(rows[0] + distance));
+                let upper = column(k, rows[0] + distance);
                 let lower = match rows.get(1) {
-                    Some(row) => k.let_("lower", read(row + distance)),
+                    Some(row) => column(k, row + distance),
+                    None if partners.contains(&distance) => column(k, rows[0] + distance + self.tap),
                     None => upper,
                 };
                 k.set(locals.column, i8x16_shuffle::<I16x8>(interleave, upper, lower));
-                for (position, tap) in uses {
-                    k.set(sums[position], sums[position] + i32x4_dot_i16x8_s(locals.column, locals.weights[tap]));
+                for (position, i) in uses {
+                    k.set(sums[position], sums[position] + i32x4_dot_i16x8_s(locals.column, locals.weights[i]));
                 }
             }
         }
@@ -209,6 +226,8 @@ impl<'a> Bytes<'a> {
         // What does not change along the tile is loaded once.
         let fixed: Vec<Option<Lanes>> =
             operands.iter().map(|c| (c.place.step(self.tiled) == 0).then(|| self.operand(k, c, 0, half).bind(k))).collect();
+        let dtype = out.place.view.dtype;
+        let narrows = self.saturates && self.lanes_of(out.place) == Pattern::Contiguous;
         for (position, sum) in sums.iter().enumerate() {
             let mut args = vec![Lanes::I32(sum.get())];
             for (c, fixed) in operands.iter().zip(&fixed) {
@@ -217,8 +236,22 @@ impl<'a> Bytes<'a> {
                     None => self.operand(k, c, position, half),
                 });
             }
-            let value = pointwise::emit(k, nest.epilogue(), &nest.types, &args);
-            lanes::store(k, out.place.view.dtype, self.at(out, position, half), 0, self.lanes_of(out.place), 4, value);
+            if !narrows {
+                let value = pointwise::emit(k, nest.epilogue(), &nest.types, &args);
+                lanes::store(k, dtype, self.at(out, position, half), 0, self.lanes_of(out.place), 4, value);
+                continue;
+            }
+            let none = pointwise::Hoisted::default();
+            let Lanes::I32(value) = pointwise::emit_uncut(k, nest.epilogue(), &nest.types, &args, &none) else {
+                panic!("what is quantised is an integer")
+            };
+            k.set(*sum, value);
+        }
+        for (first, sums) in sums.chunks(4).enumerate().filter(|_| narrows) {
+            let packed = k.let_("packed", lanes::bytes_of_four(dtype, sums));
+            for position in 0..sums.len() {
+                k.store_lane::<4>(self.at(out, 4 * first + position, half), 0, packed.get(), position as u8);
+            }
         }
     }
 }

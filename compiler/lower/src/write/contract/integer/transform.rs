@@ -206,10 +206,7 @@ impl Output {
         }
         if narrows {
             // Four channels of each column, side by side.
-            let value = |i: usize| narrow[i.min(narrow.len() - 1)];
-            let (low, high) = (i16x8_narrow_i32x4_s(value(0), value(1)), i16x8_narrow_i32x4_s(value(2), value(3)));
-            let packed = if dtype == DType::U8 { i8x16_narrow_i16x8_u(low, high) } else { i8x16_narrow_i16x8_s(low, high) };
-            let packed = k.let_("packed", packed);
+            let packed = k.let_("packed", lanes::bytes_of_four(dtype, &narrow));
             for column in 0..narrow.len() {
                 k.store_lane::<4>(at.pointers[0].get(), at.offset(0, (row, column)), packed.get(), column as u8);
             }
