@@ -24,7 +24,7 @@ fn check(name: &str, integer: usize, step: f32) {
     let compiled = wasm_torch::compile(&model(name), &ExportOptions::default(), &mut |_| {}).unwrap();
     let products = compiled.report.products;
     assert_eq!((products.integer, products.float), (integer, 0), "{name}");
-    let mut graph = onnx::import_file(&model(name), &onnx::ImportOptions::default()).unwrap().graph;
+    let mut graph = onnx::import_file(model(name), &onnx::ImportOptions::default()).unwrap().graph;
     passes::run(&mut graph, &passes::Options::default(), &mut |_| {}).unwrap();
     let mut instance = Instance::load(&compiled.linked.wasm).unwrap();
     let (samples, expected) = golden(name);
