@@ -6,7 +6,7 @@ NPM ?= npm
 CACHE := $(or $(WASM_TORCH_CACHE),$(HOME)/.cache/wasm-torch)
 OUT := target/modules
 
-.PHONY: demo demo-web test check rust web browser bench bench-operators bench-int8 models zoo clean
+.PHONY: demo demo-web test check rust web browser bench bench-operators bench-int8 models zoo audit sbom miri load clean
 
 ## Exports models/digits, runs it on 256 real images and prints what came out.
 demo:
@@ -24,6 +24,7 @@ check:
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) xtask sizes
+	$(CARGO) xtask audit
 
 # The ONNX node tests are fetched once into the cache; without them their test says how many it skipped.
 # The wasm target lets the test rebuild the embedded runtime; without it that test says that it was skipped.
@@ -45,6 +46,30 @@ browser: web tests/browser/node_modules browsers
 # The Python package, in an environment of its own in the cache; PyTorch from that of the models.
 python:
 	python/test.sh
+
+## Licences, duplicates, sources and advisories of all dependencies (installs cargo-deny); AUDIT_STRICT=1 where nothing may be skipped.
+audit:
+	.ci/audit.sh
+
+## Bills of materials of the command line, the Python package and the loader in target/sbom (installs cargo-cyclonedx).
+sbom:
+	.ci/sbom.sh
+
+## The unsafe code that runs without a module, under Miri: needs rustup's nightly toolchain.
+miri:
+	rustup component add --toolchain nightly miri rust-src
+	$(CARGO) +nightly miri test --package wasm-torch-routines --test memory --target-dir target/miri
+
+## Long versions of the tests of load: a million inferences, a model of 600 MB through the compiler and in Chromium, a thousand loads.
+load: web tests/browser/node_modules browsers
+	$(CARGO) run --package wasm-torch -- export -q models/digits/digits.dynamo.onnx -o target/digits.wasm
+	$(CARGO) run --package wasm-torch-tests --bin load -- inferences target/digits.wasm --count 1000000
+	$(CARGO) run --package wasm-torch-tests --bin load -- synthesize target/big.onnx --mb 600
+	$(CARGO) run --package wasm-torch-tests --bin load -- export target/big.onnx target/big.wasm
+	rm target/big.onnx
+	node tests/browser/large.mjs target/big.wasm
+	$(CARGO) run --package wasm-torch-tests --bin cases -- $(OUT)
+	cd tests/browser && WASM_TORCH_LONG=1 WASM_TORCH_CASES=$(abspath $(OUT))/cases.json node --test --test-force-exit --test-reporter=spec load.test.mjs
 
 .PHONY: browsers
 browsers:

@@ -1,6 +1,7 @@
 //! What the cross-crate tests, the demo and the browser cases share: models with goldens, exported and run in wasmtime.
 
 pub mod suite;
+pub mod synthetic;
 pub mod zoo;
 
 use sha2::{Digest, Sha256};

@@ -58,7 +58,7 @@ pub enum EngineError {
     ExternalWeights { file: String, why: String },
     #[error("{}", problems(.0))]
     Inputs(Vec<InputProblem>),
-    #[error("the module stopped at step {step} ({layers}): {} (detail {detail})", .status.text())]
+    #[error("the module stopped at step {step} ({layers}): {}{}", .status.text(), found(*.status, *.detail))]
     Status { status: Status, step: u32, layers: String, detail: u32 },
     #[error("the module stopped with the unknown status {code} at step {step} ({layers})")]
     UnknownStatus { code: u32, step: u32, layers: String },
@@ -338,7 +338,7 @@ impl Instance {
                 stop.clear();
                 return Err(self.cancelled(next));
             }
-            let call = if watched { next..next + 1 } else { steps.clone() };
+            let call = if watched && !steps.is_empty() { next..next + 1 } else { steps.clone() };
             let code = match self.run.call(&mut self.store, (call.start as u32, call.end as u32)) {
                 Ok(code) => code,
                 Err(error) if error.downcast_ref() == Some(&Trap::Interrupt) => {
@@ -521,6 +521,18 @@ impl Drop for Instance {
 impl LoadOptions {
     fn threads(&self) -> u32 {
         self.threads.unwrap_or(1).max(1)
+    }
+}
+
+/// What a status says about its cause, for people.
+fn found(status: Status, detail: u32) -> String {
+    match status {
+        Status::Ok | Status::OutOfMemory | Status::Cancelled | Status::WorkerFailed => String::new(),
+        // Indices may be negative.
+        Status::IndexOutOfRange => format!(" (index {})", detail as i32),
+        Status::SizeOutOfBounds => format!(" (found {detail})"),
+        Status::StepOutOfRange => format!(" (of {detail} steps)"),
+        Status::InvalidInput => format!(" (detail {detail})"),
     }
 }
 

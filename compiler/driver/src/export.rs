@@ -131,6 +131,8 @@ fn compile_as(model: Source<'_>, stem: Option<&str>, options: &ExportOptions, ob
     observer(Stage::Lower);
     let plan = timed(&mut stages.lower_ms, || lower(&graph, &config))?;
     let relaxed = timed(&mut stages.lower_ms, || lower_relaxed(&graph, &config, &plan, &mut warnings))?;
+    // The plans hold the weights from here on.
+    drop(graph);
     observer(Stage::Link);
     let mut optimiser = if options.wasm_opt { Optimiser::find().map_err(|warning| warnings.push(warning)).ok() } else { None };
     let linked = timed(&mut stages.link_ms, || {
@@ -213,8 +215,8 @@ fn lower_relaxed(graph: &Graph, config: &Config, plan: &Plan, warnings: &mut Vec
     if !config.link.variants.iter().any(|kind| kind.relaxed()) {
         return Ok(None);
     }
-    let relaxed = lower::Options { relaxed: true, ..config.lower.clone() };
-    let relaxed = lower(graph, &Config { lower: relaxed, ..config.clone() })?;
+    let options = lower::Options { relaxed: true, ..config.lower.clone() };
+    let relaxed = lower::lower_like(graph, &options, plan).map_err(Error::Lower)?;
     match link::difference(plan, &relaxed) {
         None => Ok(Some(relaxed)),
         Some(difference) => {

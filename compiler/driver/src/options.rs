@@ -145,7 +145,10 @@ impl ExportOptions {
             schedule: self.schedule.as_deref().map(crate::tune::read).transpose()?.unwrap_or_default(),
             ..lower::Options::default()
         };
-        let import = ImportOptions { batch: Some(1), ..self.model.resolve()? };
+        // What is stored in fewer bits may fit after all; the linker says whether it does.
+        let smaller = self.quantize.quantize.is_some() || self.quantize.weights.is_some();
+        let max_constant_bytes = (!smaller).then_some(link::MAX_WEIGHT_BYTES);
+        let import = ImportOptions { batch: Some(1), max_constant_bytes, ..self.model.resolve()? };
         Ok(Config { import, passes, lower, link })
     }
 

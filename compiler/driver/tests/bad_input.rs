@@ -339,7 +339,7 @@ fn an_index_outside_the_table() {
     room.ok(&["export", "-q", &gather, "-o", "gather.wasm"]);
     room.write("indices.npy", &npy_bytes(&Tensor::new(&[2, 2], &[0i64, 1, 8, 9])).unwrap());
     expect![[r#"
-        error: the module stopped at step 0 (gather_axis0): An index tensor holds a value outside the indexed dimension. (detail 9)
+        error: the module stopped at step 0 (gather_axis0): An index tensor holds a value outside the indexed dimension. (index 9)
     "#]]
     .assert_eq(&room.refused(&["run", "gather.wasm", "--input", "indices.npy"]));
     expect![[r#"

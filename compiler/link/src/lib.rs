@@ -103,7 +103,9 @@ pub const MAX_MEMORY_BYTES: u64 = 1 << 32;
 pub enum LinkError {
     #[error("the plan is inconsistent:{}", list(.0))]
     Plan(Vec<PlanError>),
-    #[error("the weights take {bytes} bytes; a module holds fewer than {MAX_WEIGHT_BYTES}\nhint: quantise the model or split it")]
+    #[error(
+        "the weights take {bytes} bytes; a module holds fewer than {MAX_WEIGHT_BYTES}\nhint: quantise it (--quantize int8-dynamic) or split it"
+    )]
     WeightsTooLarge { bytes: u64 },
     #[error(
         "weights and intermediate tensors take {bytes} bytes; a 32-bit memory has {MAX_MEMORY_BYTES}\n\
@@ -201,9 +203,7 @@ pub fn link_optimised(
     let mut stored = weights::stored_bytes(plan, &layout);
     let mut chunks = Vec::new();
     if let Some(External { stem, chunk_mb }) = &info.external_weights {
-        let mut bytes = Vec::with_capacity(stored);
-        weights::append(&mut bytes, plan, &layout, stored);
-        let (external, files) = weights::chunks(&bytes, stem, *chunk_mb);
+        let (external, files) = weights::chunks(plan, &layout, stored, stem, *chunk_mb);
         manifest.external_weights = Some(external);
         (chunks, stored) = (files, 0);
     }

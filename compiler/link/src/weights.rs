@@ -18,16 +18,28 @@ pub fn stored_bytes(plan: &Plan, layout: &Layout) -> usize {
 
 /// Appends the first `stored` bytes of the weights, as they lie in memory.
 pub fn append(out: &mut Vec<u8>, plan: &Plan, layout: &Layout, stored: usize) {
-    let start = out.len();
+    pieces(plan, layout, stored, |piece| out.extend_from_slice(piece));
+}
+
+/// Hands out the first `stored` bytes of the weights, as they lie in memory, piece by piece.
+fn pieces(plan: &Plan, layout: &Layout, stored: usize, mut take: impl FnMut(&[u8])) {
+    let mut position = 0;
     for (weight, offset) in plan.weights.iter().zip(&layout.weight_offsets) {
         let offset = *offset as usize;
         if offset >= stored {
             break;
         }
-        out.resize(start + offset, 0);
-        out.extend_from_slice(&weight.bytes[..weight.bytes.len().min(stored - offset)]);
+        for at in (position..offset).step_by(ZEROS.len()) {
+            take(&ZEROS[..ZEROS.len().min(offset - at)]);
+        }
+        let bytes = &weight.bytes[..weight.bytes.len().min(stored - offset)];
+        take(bytes);
+        position = offset + bytes.len();
     }
 }
+
+/// What lies between weights.
+const ZEROS: [u8; 64] = [0; 64];
 
 /// SHA-256 of each MiB of the weights as they lie in memory, padding and the zeros that are not stored included.
 pub fn hashes(plan: &Plan, layout: &Layout) -> Vec<String> {
@@ -41,13 +53,25 @@ pub fn hashes(plan: &Plan, layout: &Layout) -> Vec<String> {
     hashes.finish()
 }
 
-/// Cuts stored weights into files named for `stem` and their contents.
-pub fn chunks(stored: &[u8], stem: &str, chunk_mb: u32) -> (ExternalWeights, Vec<(String, Vec<u8>)>) {
+/// Cuts the first `stored` bytes of the weights into files named for `stem` and their contents.
+pub fn chunks(plan: &Plan, layout: &Layout, stored: usize, stem: &str, chunk_mb: u32) -> (ExternalWeights, Vec<(String, Vec<u8>)>) {
     let chunk_bytes = (chunk_mb.max(1) as usize).saturating_mul(MEBIBYTE).min(MAX_CHUNK_BYTES);
-    let files = stored.chunks(chunk_bytes).enumerate().map(|(number, bytes)| {
-        let sha256 = hex(&Sha256::digest(bytes));
+    let mut files: Vec<Vec<u8>> = Vec::new();
+    pieces(plan, layout, stored, |mut piece| {
+        while !piece.is_empty() {
+            if files.last().is_none_or(|file| file.len() == chunk_bytes) {
+                files.push(Vec::with_capacity(chunk_bytes.min(stored - files.len() * chunk_bytes)));
+            }
+            let file = files.last_mut().expect("there is one");
+            let (head, tail) = piece.split_at(piece.len().min(chunk_bytes - file.len()));
+            file.extend_from_slice(head);
+            piece = tail;
+        }
+    });
+    let files = files.into_iter().enumerate().map(|(number, bytes)| {
+        let sha256 = hex(&Sha256::digest(&bytes));
         let file = format!("{stem}.weights.{number}.{}.bin", &sha256[..12]);
-        (Chunk { file: file.clone(), bytes: bytes.len() as u32, sha256 }, (file, bytes.to_vec()))
+        (Chunk { file: file.clone(), bytes: bytes.len() as u32, sha256 }, (file, bytes))
     });
     let (chunks, files) = files.unzip();
     (ExternalWeights { chunk_bytes: chunk_bytes as u32, chunks }, files)
@@ -81,7 +105,6 @@ impl MebibyteHashes {
     }
 
     fn zeros(&mut self, count: usize) {
-        const ZEROS: [u8; 64] = [0; 64];
         (0..count).step_by(ZEROS.len()).for_each(|at| self.update(&ZEROS[..ZEROS.len().min(count - at)]));
     }
 

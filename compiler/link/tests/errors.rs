@@ -120,7 +120,7 @@ fn a_kernel_that_cannot_be_emitted() {
 #[test]
 fn weights_beyond_two_gib() {
     let mut plan = plan();
-    plan.weights[2].bytes = vec![0; 1 << 31];
+    plan.weights[2].bytes = vec![0; 1 << 31].into();
     let error = link(&plan, &LinkInfo::default()).expect_err("too large");
     assert!(matches!(error, LinkError::WeightsTooLarge { .. }), "{error}");
 }

@@ -134,7 +134,7 @@ fn weights_are_hashed_by_the_mebibyte() {
     let mut plan = plan();
     let mut bytes = vec![0; (2 << 20) + 5];
     bytes[1 << 20] = 1;
-    plan.weights[0].bytes = bytes;
+    plan.weights[0].bytes = bytes.into();
     let manifest = linked(&plan).manifest;
     expect![[r#"
         30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58

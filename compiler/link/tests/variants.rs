@@ -154,7 +154,7 @@ fn a_damaged_variant_is_not_found() {
 #[test]
 fn external_weights_are_the_segment_that_is_missing() {
     let mut plan = plan();
-    plan.weights[0].bytes = (0..3 << 20).map(|i| (i % 251) as u8 + 1).collect();
+    plan.weights[0].bytes = (0..3 << 20).map(|i| (i % 251) as u8 + 1).collect::<Vec<u8>>().into();
     let whole = link(&plan, &LinkInfo::default()).expect("links");
     let external = Some(link::External { stem: "net".into(), chunk_mb: 1 });
     let apart = link(&plan, &LinkInfo { external_weights: external, ..LinkInfo::default() }).expect("links");

@@ -7,6 +7,7 @@ use crate::view::{Source, View};
 use indexmap::IndexMap;
 use ir::{DType, Dim, Symbols, Tensor};
 use kernel::Kernel;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Alignment of every buffer and weight in bytes: a cache line.
@@ -102,6 +103,8 @@ pub struct Cx {
     pub buffers: Vec<Buffer>,
     pub weights: Vec<Weight>,
     by_content: IndexMap<(usize, u64), Vec<WeightId>>,
+    /// What another lowering of the graph packed, by length and hash.
+    known: HashMap<(usize, u64), Vec<Arc<Vec<u8>>>>,
 }
 
 impl Cx {
@@ -165,13 +168,22 @@ impl Cx {
         view
     }
 
+    /// Bytes that equal weights of this lowering share.
+    pub fn know(&mut self, weights: &[Weight]) {
+        for weight in weights {
+            self.known.entry((weight.bytes.len(), hash(&weight.bytes))).or_default().push(weight.bytes.clone());
+        }
+    }
+
     /// Constant bytes; equal ones are stored once.
     pub fn weight(&mut self, name: &str, bytes: Vec<u8>, origin: &[Arc<str>]) -> WeightId {
-        let hash = hash(&bytes);
-        let same = self.by_content.entry((bytes.len(), hash)).or_default();
-        if let Some(id) = same.iter().find(|id| self.weights[id.0].bytes == bytes) {
+        let key = (bytes.len(), hash(&bytes));
+        let same = self.by_content.entry(key).or_default();
+        if let Some(id) = same.iter().find(|id| *self.weights[id.0].bytes == bytes) {
             return *id;
         }
+        let known = self.known.get(&key).and_then(|known| known.iter().find(|known| ***known == bytes));
+        let bytes = known.cloned().unwrap_or_else(|| Arc::new(bytes));
         let id = WeightId(self.weights.len());
         same.push(id);
         self.weights.push(Weight { name: name.into(), bytes, align: ALIGN, origin: origin.iter().map(ToString::to_string).collect() });

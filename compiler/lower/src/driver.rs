@@ -20,10 +20,20 @@ pub fn lower(graph: &Graph, options: &Options) -> Result<Plan, Vec<LowerError>> 
     lower_with_products(graph, options).map(|(plan, _)| plan)
 }
 
+/// [`lower`] with other options than those of `plan`, whose weights it shares where they are equal.
+pub fn lower_like(graph: &Graph, options: &Options, plan: &Plan) -> Result<Plan, Vec<LowerError>> {
+    let mut cx = Cx::new(without_rounding(graph, options));
+    cx.know(&plan.weights);
+    lower_in(graph, options, cx).map(|(plan, _)| plan)
+}
+
 /// [`lower`], and which steps are matrix products or convolutions.
 pub fn lower_with_products(graph: &Graph, options: &Options) -> Result<(Plan, Vec<Product>), Vec<LowerError>> {
+    lower_in(graph, options, Cx::new(without_rounding(graph, options)))
+}
+
+fn lower_in(graph: &Graph, options: &Options, mut cx: Cx) -> Result<(Plan, Vec<Product>), Vec<LowerError>> {
     free::check(graph)?;
-    let mut cx = Cx::new(without_rounding(graph, options));
     cx.symbols.clone_from(&graph.symbols);
     let states = state::ports(graph, &options.states)?;
     let symbols = state::symbols_place(&mut cx, graph);

@@ -20,7 +20,7 @@ pub mod view;
 mod write;
 
 pub use cx::{Options, Product};
-pub use driver::{lower, lower_with_products};
+pub use driver::{lower, lower_like, lower_with_products};
 pub use plan::Plan;
 
 /// Why a graph cannot be lowered. Each names the layer.
@@ -34,7 +34,9 @@ pub enum LowerError {
     State { output: String, input: String, what: String },
     #[error("{layer}: {what} is not supported")]
     Unsupported { layer: String, what: String },
-    #[error("the model needs {bytes} bytes of {what}; a 32-bit memory holds at most {limit}")]
+    #[error(
+        "the model needs {bytes} bytes of {what}; a 32-bit memory holds at most {limit}\nhint: bind dimensions to smaller sizes with --dim, or store weights in fewer bits with --quantize int8-dynamic"
+    )]
     TooLarge { what: &'static str, bytes: u64, limit: u64 },
     #[error("compiler bug in {layer}: {what}")]
     Bug { layer: String, what: String },

@@ -122,7 +122,8 @@ pub struct Buffer {
 #[derive(Debug, Clone)]
 pub struct Weight {
     pub name: String,
-    pub bytes: Vec<u8>,
+    /// Shared with the plan of other variants: there may be gigabytes of them.
+    pub bytes: Arc<Vec<u8>>,
     /// Power of two.
     pub align: u32,
     /// Layer names.

@@ -130,7 +130,7 @@ mod tests {
                 branch: None,
             }],
             buffers: vec![buffer("x", 0..1, 0), buffer("scaled", 0..1, 64)],
-            weights: vec![Weight { name: "net.scale.weight".into(), bytes: vec![0; 20], align: 64, origin }],
+            weights: vec![Weight { name: "net.scale.weight".into(), bytes: vec![0; 20].into(), align: 64, origin }],
             inputs: vec![port("x", BufferId(0))],
             outputs: vec![port("scaled", BufferId(1))],
             free: Free::default(),

@@ -11,9 +11,9 @@ use crate::ops;
 use crate::origin::layers;
 use crate::proto::tensor_shape_proto::dimension::Value as DimValue;
 use crate::proto::type_proto::Value as TypeValue;
-use crate::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use crate::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::site::{Folded, Site};
-use crate::tensor::{to_dense, to_tensor};
+use crate::tensor::{dtype, to_dense, to_tensor};
 use ir::{Graph, TensorType, ValueId};
 use prost::bytes::Bytes;
 use std::collections::{HashMap, HashSet};
@@ -121,6 +121,15 @@ fn declared_values(graph: &GraphProto) -> HashMap<&str, &ValueInfoProto> {
     declared
 }
 
+/// Bytes that a graph's own constants say they have.
+fn constant_bytes(graph: &GraphProto) -> u128 {
+    let bytes = |t: &TensorProto| {
+        let elements = t.dims.iter().fold(1u128, |n, d| n.saturating_mul(u128::from(d.unsigned_abs())));
+        dtype(t.data_type()).map_or(0, |dtype| elements.saturating_mul(dtype.bits() as u128) / 8)
+    };
+    graph.initializer.iter().map(bytes).fold(0, u128::saturating_add)
+}
+
 fn missing(op_type: &str, output: usize) -> Fault {
     Fault::unsupported(format!("output {output} of {op_type} is not supported"))
         .hint("export in evaluation mode (model.eval()), or do not use this output")
@@ -185,6 +194,14 @@ impl<'m> Importer<'m> {
 
     fn graph(&mut self, graph: &'m GraphProto, scope: &mut Scope<'m>, options: &ImportOptions) {
         self.graph.name = graph.name().into();
+        if let (Some(limit), bytes) = (options.max_constant_bytes, constant_bytes(graph))
+            && bytes > u128::from(limit)
+        {
+            let sentence = format!("the model's constants take {bytes} bytes; a module holds at most {limit}");
+            let hint = "store them in fewer bits (--quantize int8-dynamic, --weights f16), or split the model into several exports";
+            self.problems.push(Problem::model(Kind::Unsupported, sentence, hint));
+            return;
+        }
         self.initializers(graph, scope);
         let inputs: Vec<&'m ValueInfoProto> = graph.input.iter().filter(|i| !scope.initializers.contains(i.name())).collect();
         self.declared = declared_values(graph);

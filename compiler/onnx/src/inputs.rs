@@ -21,6 +21,8 @@ pub struct ImportOptions {
     pub bind_inputs: Vec<(String, Binding)>,
     /// Directory of external data; for files by default the model's own.
     pub base_dir: Option<PathBuf>,
+    /// Most bytes that all constants together may have. Checked before any is read.
+    pub max_constant_bytes: Option<u64>,
 }
 
 /// A value for an input.

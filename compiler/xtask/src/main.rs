@@ -1,5 +1,6 @@
 //! `cargo xtask`: the chores of the repository. Nothing that a user's build or a model's export needs.
 
+mod audit;
 mod generate;
 mod runtime;
 mod sizes;
@@ -34,6 +35,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Check lock files and unsafe code against what the repository promises
+    Audit,
     /// Measure register tiles over sizes of matrix products in Chromium, beside what the cost model predicts
     Sweep {
         /// Passed on to tests/bench/sweep.mjs: --variant NAME, --sizes NAME,…, --json FILE
@@ -62,6 +65,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Generate { check } => generate::run(check),
         Task::Runtime { route, check } => runtime::run(route, check),
+        Task::Audit => audit::run(),
         Task::Sizes { all } => sizes::run(all),
         Task::Sweep { options } => sweep::run(&options),
     }

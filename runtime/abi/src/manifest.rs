@@ -3,8 +3,8 @@
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
-/// The self-description of a module.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The self-description of a module. The default describes nothing: a beginning for tests.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`crate::ABI_VERSION`] of the compiler that wrote the module.
     pub abi: u32,
@@ -186,7 +186,7 @@ pub struct State {
 }
 
 /// Where things are in memory, in bytes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// Address and size of the packed weights.
     pub weights_base: u32,

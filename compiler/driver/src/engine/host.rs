@@ -3,9 +3,9 @@
 #![allow(unsafe_code, reason = "an engine takes compiled code on trust")]
 
 use super::EngineError;
+use crate::write::replace;
 use sha2::{Digest, Sha256};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use wasmtime::{Config, Engine, Module, OptLevel, StoreLimits, StoreLimitsBuilder};
@@ -82,11 +82,7 @@ fn write(path: &Path, machine_code: &[u8]) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&Sha256::digest(machine_code))?;
-    file.write_all(machine_code)?;
-    file.persist(path)?;
-    Ok(())
+    replace(path, &[&Sha256::digest(machine_code), machine_code], 0o600)
 }
 
 #[cfg(test)]

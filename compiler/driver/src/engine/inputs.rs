@@ -200,33 +200,7 @@ mod tests {
     }
 
     fn manifest(inputs: Vec<manifest::Tensor>, symbols: Vec<Symbol>) -> Manifest {
-        let memory = manifest::Memory {
-            weights_base: 0,
-            weights_bytes: 0,
-            arena_base: 0,
-            arena_bytes: 0,
-            live_bytes: 0,
-            heap_base: 0,
-            initial_pages: 0,
-            maximum_pages: 0,
-        };
-        Manifest {
-            abi: abi::ABI_VERSION,
-            producer: String::new(),
-            model: String::new(),
-            inputs,
-            outputs: vec![],
-            states: vec![],
-            memory,
-            variant: String::new(),
-            features: vec![],
-            variants: vec![],
-            steps: vec![],
-            options: vec![],
-            weights_sha256: vec![],
-            symbols,
-            external_weights: None,
-        }
+        Manifest { inputs, symbols, ..Manifest::default() }
     }
 
     fn message(given: &[NamedTensor]) -> String {

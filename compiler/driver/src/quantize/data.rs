@@ -189,37 +189,6 @@ fn port(name: &str, shape: &[u64]) -> manifest::Tensor {
 }
 
 #[cfg(test)]
-fn manifest(inputs: &[manifest::Tensor]) -> Manifest {
-    let memory = manifest::Memory {
-        weights_base: 0,
-        weights_bytes: 0,
-        arena_base: 0,
-        arena_bytes: 0,
-        live_bytes: 0,
-        heap_base: 0,
-        initial_pages: 0,
-        maximum_pages: 0,
-    };
-    Manifest {
-        abi: abi::ABI_VERSION,
-        producer: String::new(),
-        model: String::new(),
-        inputs: inputs.to_vec(),
-        outputs: vec![],
-        memory,
-        variant: String::new(),
-        features: vec![],
-        variants: vec![],
-        steps: vec![],
-        options: vec![],
-        weights_sha256: vec![],
-        symbols: vec![],
-        states: vec![],
-        external_weights: None,
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use ir::Tensor;
@@ -230,7 +199,7 @@ mod tests {
             arrays.iter().map(|(name, shape)| NamedTensor::new(*name, Tensor::random(DType::F32, shape, 3))).collect();
         let path = folder.path().join("data.npz");
         std::fs::write(&path, npz::npz_bytes(&arrays).unwrap()).unwrap();
-        let data = Data::open(&path, &manifest(ports), Preprocess::Imagenet).unwrap();
+        let data = Data::open(&path, &Manifest { inputs: ports.to_vec(), ..Manifest::default() }, Preprocess::Imagenet).unwrap();
         let mut seen = vec![];
         data.for_each(&mut |_, sample| {
             seen.push(sample.iter().map(|s| s.tensor.clone()).collect());

@@ -91,7 +91,7 @@ fn port(name: &str, buffer: usize) -> Port {
 }
 
 fn weight(name: &str, bytes: Vec<u8>, align: u32) -> Weight {
-    Weight { name: name.into(), bytes, align, origin: vec!["fc".into()] }
+    Weight { name: name.into(), bytes: bytes.into(), align, origin: vec!["fc".into()] }
 }
 
 fn step(kernel: usize, args: Vec<Arg>, tasks: u32, origin: &str, reads: usize, writes: usize) -> Step {

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Bills of materials in CycloneDX: target/sbom/{wasm-torch,python,web}.json.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools=${WASM_TORCH_CACHE:-$HOME/.cache/wasm-torch}/tools
+export PATH=$PATH:$tools/bin
+command -v cargo-cyclonedx >/dev/null || cargo install --quiet --locked --root "$tools" cargo-cyclonedx@0.5.9
+mkdir -p target/sbom
+
+# The tool writes beside the manifests of all members: what is not asked for goes again.
+rust() {
+    cargo cyclonedx --quiet --manifest-path "$1" --format json --spec-version 1.5 --override-filename sbom
+    mv "$2/sbom.json" "target/sbom/$3.json"
+    find . -name sbom.json -not -path './target/*' -not -path '*/node_modules/*' -delete
+}
+rust Cargo.toml compiler/driver wasm-torch
+rust python/Cargo.toml python python
+(cd web && npm sbom --sbom-format cyclonedx --package-lock-only) >target/sbom/web.json
+for file in target/sbom/*.json; do
+    echo "$file: $(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).components.length' "$file") components"
+done
