@@ -18,7 +18,7 @@ const PAGES = 1;
 
 /** Its manifest, which a test may change. */
 export const manifest = () => ({
-  abi: 2,
+  abi: 3,
   producer: 'hand-made',
   model: 'double',
   inputs: [{ name: 'x', dtype: 'f32', shape: [2, 3], offset: X, bytes: 24 }],

@@ -12,7 +12,7 @@ use std::process::Command;
 const EXPORTS: &[(&str, &[&str])] = &[
     ("digits/digits.dynamo.onnx", &["--external-weights", "--precompress", "--types"]),
     ("digits/digits.legacy.onnx", &["-O3"]),
-    ("digits/digits.dynamo.onnx", &["--quantize", "int8-static", "--calibrate", "golden.npz", "--calibration", "min-max"]),
+    ("digits/digits.dynamo.onnx", &["--quantize", "int8-static", "--ranges", "ranges.json"]),
     ("mlp/mlp.legacy.onnx", &["--quantize", "int8-dynamic"]),
     ("cases/flow/loop_nested.onnx", &[]),
     ("cases/symbolic_batch.onnx", &["--dim", "batch=1..8"]),
@@ -30,7 +30,7 @@ const ENVIRONMENTS: &[&[(&str, &str)]] = &[
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry"));
     let files = entries.map(|e| (e.file_name().to_string_lossy().into_owned(), std::fs::read(e.path()).expect("a file")));
-    files.filter(|(name, _)| name != "golden.npz" && name != "in.onnx").collect()
+    files.filter(|(name, _)| name != "ranges.json" && name != "in.onnx").collect()
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn nothing_but_model_and_options_decides_the_bytes() {
             let room = Room::new();
             let folder = room.path(if number % 2 == 0 { "a" } else { "another folder/with ümlauts" });
             std::fs::create_dir_all(&folder).expect("a folder");
-            std::fs::copy(model("digits/golden.npz"), folder.join("golden.npz")).expect("a copy");
+            std::fs::copy(model("quantized/digits.ranges.json"), folder.join("ranges.json")).expect("a copy");
             std::fs::copy(model(file), folder.join("in.onnx")).expect("a copy");
             // By an absolute path in one, a relative one in the other; on one processor in every other, where that can be said.
             let source = if number % 2 == 0 { folder.join("in.onnx").display().to_string() } else { "in.onnx".into() };

@@ -134,7 +134,7 @@ fn plans_that_differ_are_refused() {
     let error = link_variants(&plan(), &other, &info(&Kind::ALL)).expect_err("refused").to_string();
     assert!(error.contains("step 0 (fc) differs"), "{error}");
     let mut other = plan();
-    other.weights[0].bytes[0] ^= 1;
+    std::sync::Arc::make_mut(&mut other.weights[0].bytes)[0] ^= 1;
     assert_eq!(difference(&plan(), &other).as_deref(), Some("the weight w differs"));
 }
 

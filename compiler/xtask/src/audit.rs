@@ -107,8 +107,8 @@ fn is_unsafe(line: &str) -> bool {
 
 /// Above it, in the comment that stands there or in the statement that it belongs to.
 fn has_reason(lines: &[&str], at: usize) -> bool {
-    let above = lines[..at].iter().rev().take(6).take_while(|line| !line.trim().is_empty());
-    above.into_iter().any(|line| line.contains("// SAFETY:") || line.contains("/// # Safety"))
+    let mut above = lines[..at].iter().rev().take(6).take_while(|line| !line.trim().is_empty());
+    above.any(|line| line.contains("// SAFETY:") || line.contains("/// # Safety"))
 }
 
 /// Paths from the root of every Rust file below `folder`, sorted.

@@ -44,7 +44,10 @@ fn typescript() -> String {
     let mut put = |doc: &str, text: String| {
         writeln!(out, "/** {doc} */\nexport const {text};\n").expect("writing to a string");
     };
-    put("Bumped whenever a host of the previous number could misread a module.", format!("ABI_VERSION: number = {}", abi::ABI_VERSION));
+    put(
+        "Bumped whenever a host of one number could misread, or not run, a module of another.",
+        format!("ABI_VERSION: number = {}", abi::ABI_VERSION),
+    );
     put("Name of the custom section that holds the JSON manifest.", format!("MANIFEST_SECTION: string = {:?}", abi::MANIFEST_SECTION));
     let codes: Vec<String> = Status::ALL.iter().map(|s| format!("{}: {}", s.name(), *s as u32)).collect();
     put("Why `run` or `init` stopped: codes.", format!("STATUS = {{ {} }} as const", codes.join(", ")));

@@ -9,8 +9,8 @@ extern crate alloc;
 #[cfg(feature = "manifest")]
 pub mod manifest;
 
-/// Bumped whenever a host of the previous number could misread a module.
-pub const ABI_VERSION: u32 = 2;
+/// Bumped whenever a host of one number could misread, or not run, a module of another.
+pub const ABI_VERSION: u32 = 3;
 
 /// Name of the custom section that holds the JSON [`manifest::Manifest`].
 pub const MANIFEST_SECTION: &str = "wasm-torch.manifest";
