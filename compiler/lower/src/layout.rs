@@ -141,7 +141,9 @@ pub fn free_padded_copy(cx: &mut Cx, input: &View, access: &Access, algorithm: &
     let mut is_needed = false;
     for (affine, size) in access.index.iter().zip(input.extents()) {
         let has_free = affine.terms.iter().any(|(axis, c)| *c != 0 && axes[*axis].is_free());
-        let is_plain = matches!(affine.terms[..], [(_, 1)]) && affine.offset == 0;
+        // The window of a pointwise convolution moves nothing.
+        let mut moving = affine.terms.iter().filter(|(axis, _)| !axes[*axis].is_one());
+        let is_plain = affine.offset == 0 && matches!((moving.next(), moving.next()), (Some((_, 1)), None));
         is_needed |= has_free && !is_plain;
         let first = affine.offset.as_const().expect("free offsets are refused before");
         let (mut low, mut high, mut overrun) = (first, Dim::from(first), 0);
