@@ -43,30 +43,35 @@ export function variantsOf({ module }) {
 export const inNode = ({ module, arrays }, options) => evaluate(wasmTorch, module, arrays, options);
 
 /** Runs a case once per element of `options`, in a new page of `browser`, whose files come from `server`. */
-export async function inChromium(browser, server, { name, module, arrays }, options = [{}]) {
-  const base = `/case/${encodeURIComponent(name)}`;
-  server.put(`/case/${name}/module.wasm`, module);
-  arrays.forEach(({ bytes }, i) => server.put(`/case/${name}/${i}`, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)));
-  const page = await openPage(browser, server.origin, name);
+export async function inChromium(browser, server, one, options = [{}]) {
+  const page = await openPage(browser, server.origin, one.name);
   try {
-    const heads = arrays.map(({ key, dtype, shape }) => ({ key, dtype, shape }));
-    return await page.evaluate(async ([base, heads, options]) => {
-      const [wasmTorch, { evaluate }] = await Promise.all([import('/web/index.js'), import('/browser/evaluate.mjs')]);
-      const arrays = await Promise.all(heads.map(async (head, i) => {
-        const bytes = new Uint8Array(await (await fetch(`${base}/${i}`)).arrayBuffer());
-        return { ...head, bytes };
-      }));
-      const found = [];
-      for (const one of options) {
-        found.push(await evaluate(wasmTorch, `${base}/module.wasm`, arrays, one).catch((error) => {
-          // Not every engine computes the relaxed dot products that a variant has.
-          if (error.code !== 'unsupported-feature' || !one.variant?.includes('relaxed')) throw error;
-          return { variant: one.variant, skipped: error.message };
-        }));
-      }
-      return found;
-    }, [base, heads, options]);
+    return await runInPage(page, server, one, options);
   } finally {
     await page.context().close();
   }
+}
+
+/** Runs a case once per element of `options` in a page, whose files come from `server`. */
+export async function runInPage(page, server, { name, module, arrays }, options) {
+  const base = `/case/${encodeURIComponent(name)}`;
+  server.put(`/case/${name}/module.wasm`, module);
+  arrays.forEach(({ bytes }, i) => server.put(`/case/${name}/${i}`, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)));
+  const heads = arrays.map(({ key, dtype, shape }) => ({ key, dtype, shape }));
+  return page.evaluate(async ([base, heads, options]) => {
+    const [wasmTorch, { evaluate }] = await Promise.all([import('/web/index.js'), import('/browser/evaluate.mjs')]);
+    const arrays = await Promise.all(heads.map(async (head, i) => {
+      const bytes = new Uint8Array(await (await fetch(`${base}/${i}`)).arrayBuffer());
+      return { ...head, bytes };
+    }));
+    const found = [];
+    for (const one of options) {
+      found.push(await evaluate(wasmTorch, `${base}/module.wasm`, arrays, one).catch((error) => {
+        // Not every engine computes the relaxed dot products that a variant has.
+        if (error.code !== 'unsupported-feature' || !one.variant?.includes('relaxed')) throw error;
+        return { variant: one.variant, skipped: error.message };
+      }));
+    }
+    return found;
+  }, [base, heads, options]);
 }

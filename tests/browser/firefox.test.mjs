@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import puppeteer from 'puppeteer-core';
 
 import { VARIANTS, variantsModule } from '../../web/test/double.mjs';
-import { FOLDERS } from './cases.mjs';
+import { FOLDERS, readCases, runInPage, variantsOf } from './cases.mjs';
 import { ISOLATED, OPEN, serve, STRICT } from './server.mjs';
 
 const executablePath = process.env.FIREFOX ?? ['/usr/bin/firefox-esr', '/usr/bin/firefox'].find((path) => existsSync(path));
@@ -55,3 +55,22 @@ test('not isolated: no threads, and why', { skip }, async () => {
   assert.deepEqual([found.y, found.variant, found.threads], [DOUBLED, 'relaxed', 1], found.error);
   assert.match(found.why.threads, /not cross-origin isolated/);
 });
+
+// Integer layers give the same bits in every engine and variant, with one thread or two.
+const file = process.env.WASM_TORCH_CASES;
+const integers = file && !skip ? (await readCases(file)).filter(({ name }) => name.endsWith('.int8')) : [];
+if (!file) test('8-bit modules', { skip: 'WASM_TORCH_CASES is not set' }, () => {});
+for (const one of integers) {
+  test(`${one.name}: the bits of other engines`, async (t) => {
+    const page = await browser.newPage();
+    try {
+      await page.goto(`${strict.origin}/browser/pages/plain.html`);
+      for (const found of await runInPage(page, strict, one, variantsOf(one).map((variant) => ({ variant, inline: false })))) {
+        if (found.skipped) t.diagnostic(`SKIPPED ${found.variant}: ${found.skipped}`);
+        else assert.deepEqual(found.outputs, one.expected, `${found.variant}: SHA-256 of the outputs`);
+      }
+    } finally {
+      await page.close();
+    }
+  });
+}

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use wasm_torch::compare::{Difference, Tolerance, argmax, compare};
 use wasm_torch::options::DimOption;
-use wasm_torch::quantize::{QuantizeOptions, Target};
+use wasm_torch::quantize::{Method, QuantizeOptions, Target};
 use wasm_torch::{Error, ExportOptions, Instance, ModelOptions, NamedTensor, npz};
 
 pub use ir::Tensor;
@@ -25,8 +25,16 @@ pub struct Case {
     pub name: String,
     pub model: PathBuf,
     pub golden: PathBuf,
-    /// Makes an 8-bit module, with the ranges in this file; its results are near the golden ones.
-    pub ranges: Option<PathBuf>,
+    /// Makes an 8-bit module, with these ranges; its results are near the golden ones.
+    pub ranges: Option<Ranges>,
+}
+
+/// Where the ranges of an 8-bit module come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ranges {
+    File(PathBuf),
+    /// From the golden file's inputs.
+    Golden,
 }
 
 /// All committed models with goldens, in order of name: digits and mlp by both exporters, whole graphs, single operators.
@@ -49,7 +57,21 @@ pub fn cases() -> Vec<Case> {
 pub fn quantized_cases() -> Vec<Case> {
     let (digits, ranges) = (models().join("digits"), models().join("quantized/digits.ranges.json"));
     let (model, golden) = (digits.join("digits.dynamo.onnx"), digits.join("golden.npz"));
-    vec![Case { name: "digits.int8".into(), model, golden, ranges: Some(ranges) }]
+    let mut cases = vec![Case { name: "digits.int8".into(), model, golden, ranges: Some(Ranges::File(ranges)) }];
+    for (name, network) in [("mobilenet_v2.int8", "mobilenet_v2_imagenet.dynamo"), ("resnet18.int8", "resnet18.dynamo")] {
+        let file = |extension: &str| Some(cached_models()?.join(format!("{network}.{extension}"))).filter(|path| path.exists());
+        match (file("onnx"), file("npz")) {
+            (Some(model), Some(golden)) => cases.push(Case { name: name.into(), model, golden, ranges: Some(Ranges::Golden) }),
+            _ => eprintln!("SKIPPED {name}: the cache has no {network}; make it with models/torchvision/export.py"),
+        }
+    }
+    cases
+}
+
+/// The folder of the models that are too big to keep.
+fn cached_models() -> Option<PathBuf> {
+    let cache = std::env::var_os("WASM_TORCH_CACHE").map(PathBuf::from);
+    Some(cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/wasm-torch")))?.join("models"))
 }
 
 /// The models of a folder that have a golden of the same name beside them.
@@ -94,7 +116,9 @@ impl Case {
             model: ModelOptions { dims: dims(&self.model, &arrays)?, ..ModelOptions::default() },
             quantize: QuantizeOptions {
                 quantize: self.ranges.is_some().then_some(Target::Int8Static),
-                ranges: self.ranges.clone(),
+                ranges: if let Some(Ranges::File(file)) = &self.ranges { Some(file.clone()) } else { None },
+                calibrate: (self.ranges == Some(Ranges::Golden)).then(|| self.golden.clone()),
+                calibration: Method::MinMax,
                 ..QuantizeOptions::default()
             },
             variants: self.variants(),
