@@ -5,6 +5,7 @@ mod choose;
 mod host;
 mod inputs;
 mod memory;
+mod peek;
 mod state;
 mod stop;
 mod threads;

@@ -203,7 +203,9 @@ impl Graph {
         let types: Vec<&TensorType> = inputs.iter().map(|v| self.ty(*v)).collect();
         let outputs = op.infer(&types)?;
         let known: Vec<Option<&[Dim]>> = inputs.iter().map(|v| self.value(*v).sizes.as_deref()).collect();
-        let sizes = op.sizes(&known, &types);
+        // Of lists of integers only: operators that move elements do not look at their type.
+        let is_list = outputs.first().is_some_and(|ty| (ty.dtype.is_int() || ty.dtype == DType::Bool) && ty.rank() <= 1);
+        let sizes = op.sizes(&known, &types).filter(|_| is_list);
         let node = NodeId(self.nodes.len() as u32);
         let outputs = outputs
             .into_iter()

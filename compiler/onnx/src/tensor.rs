@@ -161,6 +161,10 @@ fn external(proto: &TensorProto, base: Option<&Path>, dtype: DType, shape: &[usi
         invalid!("{dtype}{shape:?} needs {needed} bytes of external data, found a length of {length}");
     }
     let failed = |e: std::io::Error| Fault::invalid(format!("cannot read external data `{location}`: {e}"));
+    // Opening a pipe or a device may wait for ever.
+    if !std::fs::metadata(&path).map_err(failed)?.is_file() {
+        invalid!("external data `{location}` is not a file");
+    }
     let mut file = std::fs::File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     if offset.checked_add(length).is_none_or(|end| end > size) {
@@ -180,13 +184,14 @@ fn external(proto: &TensorProto, base: Option<&Path>, dtype: DType, shape: &[usi
 
 /// A sparse tensor, made dense.
 pub(crate) fn to_dense(sparse: &SparseTensorProto, base: Option<&Path>) -> Result<Tensor, Fault> {
-    /// Zeros are not in the file, so that nothing else limits the size.
-    const LIMIT: usize = 1 << 30;
+    /// Zeros are not in the file, so that nothing else limits the size: many times what is stored, or what is small anyway.
+    const GROWTH: usize = 1 << 10;
+    const SMALL: usize = 1 << 24;
     let (Some(values), Some(indices)) = (&sparse.values, &sparse.indices) else { invalid!("a sparse tensor needs values and indices") };
     let (values, indices) = (to_tensor(values, base)?, to_tensor(indices, base)?);
     let shape = shape(&sparse.dims, values.dtype)?;
     let elements: usize = shape.iter().product();
-    if elements > LIMIT {
+    if elements > SMALL.max(values.len().saturating_mul(GROWTH)) {
         unsupported!("a sparse tensor of shape {shape:?} is too large to be made dense");
     }
     if indices.dtype != DType::I64 || values.rank() != 1 {

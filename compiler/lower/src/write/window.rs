@@ -46,9 +46,12 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, window: &Window) -> Result<(), LowerError
 pub fn write_products(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerError> {
     let Contract { axes, a, b, out, epilogue } = contract.clone();
     let window = Window { axes, x: a, w: Some(b), combine: Combine::Sum, out, epilogue };
-    let nest = Nest::new(cx, nx, &window)?;
+    let mut nest = Nest::new(cx, nx, &window)?;
     if nest.parallel.iter().any(|axis| nest.extents[*axis] == 0) {
         return Ok(());
+    }
+    if nest.extents.contains(&0) {
+        nest.x = nest.x.unread(&nest.out);
     }
     general::write(cx, &nest, nx)
 }
@@ -153,6 +156,12 @@ impl Place {
         // An axis of one element has no stride.
         linear.strides.iter_mut().zip(extents).filter(|(_, e)| **e == 1).for_each(|(s, _)| *s = 0);
         Place { view, linear }
+    }
+
+    /// The place of an operand without elements, which sums of nothing do not read and nobody wrote: that of the result.
+    fn unread(&self, out: &Place) -> Place {
+        let view = View { dtype: self.view.dtype, ..out.view.clone() };
+        Place { view, linear: Linear { base: 0, strides: vec![0; self.linear.strides.len()] } }
     }
 
     /// Elements from one index of an axis to the next.

@@ -28,6 +28,7 @@ pub fn write(cx: &mut Cx, nest: &Nest, nx: &NodeCx) -> Result<(), LowerError> {
         return Err(unsupported("a window of products".into()));
     }
     let w = nest.window.w.as_ref().map(|a| Place::new(nx.input(cx, a.operand), &a.index, &nest.extents));
+    let w = if nest.extents.contains(&0) { w.map(|w| w.unread(&nest.out)) } else { w };
     if w.is_some() {
         pointwise::supported(&Pointwise::of(Fn::Mul), &[dtype, dtype]).map_err(unsupported)?;
     }
