@@ -151,7 +151,10 @@ export class Instance {
   /** The module's memory may grow in any call: views are made afresh, and addresses are unsigned. */
   #bytes(offset: number, bytes: number): Uint8Array {
     const base = this.exports.arena_base.value as number;
-    return new Uint8Array(this.exports.memory.buffer, (base + offset) >>> 0, bytes);
+    const { buffer } = this.exports.memory;
+    const start = (base + offset) >>> 0;
+    if (start + bytes > buffer.byteLength) throw damaged(`The manifest points at byte ${start + bytes}, outside of the memory.`);
+    return new Uint8Array(buffer, start, bytes);
   }
 
   /** The word at an address, which exports give as if it were signed. */

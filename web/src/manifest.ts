@@ -90,12 +90,14 @@ export function parseManifest(section: ArrayBufferView | ArrayBuffer | undefined
   if (manifest.abi !== ABI_VERSION) {
     throw new WasmTorchError('unsupported-abi', `The module was written for interface ${manifest.abi}; this loader knows interface ${ABI_VERSION}.`, manifest.abi > ABI_VERSION ? "update the npm package 'wasm-torch'" : 'export the model again with the current `wasm-torch`');
   }
-  for (const field of ['inputs', 'outputs', 'features', 'steps'] as const) {
-    if (!Array.isArray(manifest[field])) throw broken(`it has no list '${field}'`);
-  }
+  const wrong = differs(json, LIKE, 'it');
+  if (wrong !== undefined) throw broken(`${wrong} is not what it should be`);
   manifest.inputs.forEach(checkTensor);
   manifest.outputs.forEach(checkTensor);
   manifest.states?.forEach(checkTensor);
+  const { weights_base, weights_bytes, initial_pages } = manifest.memory;
+  const chunks = manifest.external_weights?.chunks.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
+  if (weights_base + weights_bytes > initial_pages * 65536 || chunks > weights_bytes) throw broken('its weights lie outside of the memory');
   return manifest;
 }
 
@@ -130,6 +132,39 @@ function checkTensor(tensor: TensorInfo): void {
   if (bytes !== tensor.bytes) {
     throw broken(`tensor '${tensor.name}' of ${dtype} ${formatShape(tensor.shape)} takes ${bytes} bytes, it says ${tensor.bytes}`);
   }
+}
+
+/** Whatever JSON may hold. */
+const ANY = undefined;
+const TENSOR = { name: '', dtype: '', shape: [0], 'sizes?': [ANY], offset: 0, bytes: 0 };
+
+/** A value of each field that the loader reads. Numbers are whole and not negative. */
+const LIKE = {
+  inputs: [TENSOR],
+  outputs: [TENSOR],
+  'states?': [TENSOR],
+  'symbols?': [{ name: '', min: 0, max: 0, offset: 0 }],
+  memory: { weights_base: 0, weights_bytes: 0, arena_bytes: 0, initial_pages: 0, maximum_pages: 0 },
+  'variant?': '',
+  features: [''],
+  'variants?': [{ name: '', features: [''], section: '' }],
+  steps: [{ layers: [''], kernel: '', 'macs?': 0 }],
+  'weights_sha256?': [''],
+  'external_weights?': { chunks: [{ file: '', bytes: 0 }] },
+};
+
+/** The first place where a value is not of the example's form. */
+function differs(value: any, example: any, at: string): string | undefined {
+  if (example === ANY) return;
+  if (typeof value !== typeof example || value === null || Array.isArray(value) !== Array.isArray(example)) return at;
+  if (example === 0) return Number.isSafeInteger(value) && value >= 0 ? undefined : at;
+  if (typeof value !== 'object') return;
+  for (const field in Array.isArray(value) ? value : example) {
+    const name = field.replace('?', '');
+    const wrong = name !== field && value[name] == null ? undefined : differs(value[name], example[Array.isArray(value) ? 0 : field], `${at}.${name}`);
+    if (wrong !== undefined) return wrong;
+  }
+  return;
 }
 
 function broken(why: string, cause?: unknown): WasmTorchError {

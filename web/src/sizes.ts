@@ -21,6 +21,7 @@ export type Size = number | string | readonly [fn: string, a: Size, b: Size];
 type Values = ReadonlyMap<string, number>;
 
 const FUNCTIONS: Record<string, (a: number, b: number) => number> = {
+  __proto__: null!,
   '+': (a, b) => a + b,
   '*': (a, b) => a * b,
   floordiv: (a, b) => Math.floor(a / b),
@@ -33,7 +34,7 @@ const FUNCTIONS: Record<string, (a: number, b: number) => number> = {
 function valueOf(size: Size, values: Values): number {
   if (typeof size === 'number') return size;
   if (typeof size === 'string') return values.get(size) ?? NaN;
-  return FUNCTIONS[size[0]]?.(valueOf(size[1], values), valueOf(size[2], values)) ?? NaN;
+  return Array.isArray(size) ? (FUNCTIONS[size[0]]?.(valueOf(size[1], values), valueOf(size[2], values)) ?? NaN) : NaN;
 }
 
 /** `[1,seq,384]`; expressions as the manifest has them. */

@@ -86,6 +86,9 @@ fn agree(grown: &Grown, config: &Config, loose: bool, variants: bool) -> Result<
     let Ok(expected) = ir::eval::eval(graph, inputs) else { return Ok(Verdict::Refused) };
     let mut improved: Graph = graph.clone();
     run_passes(&mut improved, config, &mut |_| {}).map_err(|e| format!("passes: {e}"))?;
+    if std::env::var_os("RUST_BACKTRACE").is_some() {
+        eprintln!("{improved}");
+    }
     let plan = match lower(&improved, config) {
         Ok(plan) => plan,
         Err(error) if crate::importer::is_bug(&error) => return Err(format!("lowering: {error}")),

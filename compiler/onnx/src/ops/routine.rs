@@ -352,7 +352,10 @@ fn col2im(s: &mut Site) -> Result<ValueId, Fault> {
     let list = |name: &str, default: i64, n: usize| Ok::<_, Fault>(s.attributes.ints(name)?.map_or(vec![default; n], <[i64]>::to_vec));
     let (dilations, pads, strides) = (list("dilations", 1, n)?, list("pads", 0, 2 * n)?, list("strides", 1, n)?);
     let channels = match s.ints(block, "block") {
-        Ok(known) => s.shape(x).get(1).and_then(|c| c.div_exact(&known.iter().product::<i64>().into())),
+        Ok(known) => {
+            let size = known.iter().try_fold(1i64, |product, side| product.checked_mul(*side));
+            size.filter(|size| *size > 0).and_then(|size| s.shape(x).get(1)?.div_exact(&size.into()))
+        }
         Err(_) => s.declared(0)?.get(1).cloned(),
     };
     let Some(channels) = channels else { invalid!("{} does not hold whole blocks", s.ty(x)) };
