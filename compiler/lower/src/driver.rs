@@ -188,6 +188,8 @@ impl<'g> State<'g> {
                     let extents = self.cx.extents(&graph.ty(*output).shape);
                     let view = self.cx.tensor("", graph.ty(*output).dtype, &extents);
                     self.views.insert(*output, view);
+                    // It has no margin.
+                    self.halos.remove(output);
                 }
             }
         }

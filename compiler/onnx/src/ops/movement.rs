@@ -259,7 +259,7 @@ fn trilu(s: &mut Site) -> Result<ValueId, Fault> {
     if rows == 0 || columns == 0 {
         return Ok(x);
     }
-    if rows.checked_mul(columns).is_none_or(|n| n > 1 << 28) {
+    if rows.checked_mul(columns).is_none_or(|n| n > 1 << 26) {
         unsupported!("matrices of {rows} x {columns} are not supported");
     }
     let mask = Tensor::from_fn(DType::Bool, &[rows, columns], |i| {
@@ -278,7 +278,7 @@ fn trilu(s: &mut Site) -> Result<ValueId, Fault> {
 fn one_hot(s: &mut Site) -> Result<ValueId, Fault> {
     let (indices, depth, values) = (s.input(0)?, s.input(1)?, s.input(2)?);
     let depth = s.scalar(depth).ok_or_else(|| Fault::run_time("depth"))?;
-    if !(1.0..=(1 << 28) as f64).contains(&depth) {
+    if !(1.0..=(1 << 24) as f64).contains(&depth) {
         invalid!("the depth {depth} is not a size");
     }
     let rank = s.rank(indices) + 1;

@@ -105,7 +105,7 @@ fn position(s: &mut Site, x: ValueId, kind: ReduceKind, axis: usize, keepdims: b
     let dtype = if n < 1 << 24 { DType::F32 } else { DType::I64 };
     let mut shape = vec![1; rank];
     shape[axis] = usize::try_from(n).map_err(|_| Fault::invalid("the axis has a negative size"))?;
-    const LIMIT: usize = 1 << 28;
+    const LIMIT: usize = 1 << 24;
     if shape[axis] == 0 || shape[axis] > LIMIT {
         return Err(Fault::invalid(format!("no position can be given along an axis of size {n}")));
     }

@@ -299,10 +299,9 @@ fn affine_grid(s: &mut Site) -> Result<ValueId, Fault> {
     let n = size.len().saturating_sub(2);
     let corners = s.attributes.flag("align_corners")?;
     let image: Vec<usize> = size[2.min(size.len())..].iter().map(|d| *d as usize).collect();
-    if !(1..=3).contains(&n) || size.iter().any(|d| *d < 1) || s.rank(theta) != 3 || image.iter().product::<usize>() > 1 << 28 {
-        invalid!("a grid of size {size:?} cannot be made by {}", s.ty(theta));
-    }
-    let places: usize = image.iter().product();
+    let places = image.iter().try_fold(1usize, |places, size| places.checked_mul(*size)).filter(|places| *places <= 1 << 24);
+    let is_grid = (1..=3).contains(&n) && size.iter().all(|d| *d > 0) && s.rank(theta) == 3;
+    let Some(places) = places.filter(|_| is_grid) else { invalid!("a grid of size {size:?} cannot be made by {}", s.ty(theta)) };
     let coordinate = |place: usize, axis: usize| {
         let inner: usize = image[axis + 1..].iter().product();
         let (i, size) = ((place / inner % image[axis]) as f64, image[axis] as f64);

@@ -23,7 +23,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// Elements that the importer writes into the graph itself.
-const LIMIT: usize = 1 << 28;
+const LIMIT: usize = 1 << 24;
 
 fn constant(s: &mut Site) -> Result<ValueId, Fault> {
     let a = &s.attributes;
