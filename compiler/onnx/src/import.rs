@@ -51,7 +51,7 @@ pub fn import_bytes(bytes: impl Into<Bytes>, options: &ImportOptions) -> Result<
 /// Operator sets that the importer was written against.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 /// Nodes in all function calls together: functions that call functions can grow without limit.
-const NODE_LIMIT: usize = 1 << 20;
+const NODE_LIMIT: usize = 1 << 18;
 
 /// What a name in the file stands for.
 #[derive(Debug, Clone, Copy)]

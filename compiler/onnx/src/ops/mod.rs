@@ -36,6 +36,8 @@ pub use absent::why_absent;
 use crate::error::{Fault, Kind, invalid, unsupported};
 use crate::site::Site;
 use ir::ValueId;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// How an operator becomes core operators.
 #[derive(Clone, Copy)]
@@ -120,7 +122,13 @@ pub fn supported_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// The row of an operator at a version: the latest one that is not newer, else the oldest.
 fn row(domain: &str, name: &str, version: i64) -> Option<&'static Row> {
-    let rows = FAMILIES.iter().flat_map(|rows| rows.iter()).filter(|row| row.domain == domain && row.name == name);
+    static BY_NAME: OnceLock<HashMap<&str, Vec<&Row>>> = OnceLock::new();
+    let by_name = BY_NAME.get_or_init(|| {
+        let mut by_name: HashMap<&str, Vec<&Row>> = HashMap::new();
+        FAMILIES.iter().flat_map(|rows| rows.iter()).for_each(|row| by_name.entry(row.name).or_default().push(row));
+        by_name
+    });
+    let rows = by_name.get(name).into_iter().flatten().copied().filter(|row| row.domain == domain);
     rows.max_by_key(|row| if row.since <= version { row.since } else { -row.since })
 }
 
