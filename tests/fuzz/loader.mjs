@@ -48,15 +48,18 @@ if (!isMainThread) {
     const bytes = new Uint8Array(await readFile(join(resolve(folder), file)));
     const answer = await new Promise((done) => {
       let running = false;
-      const timer = setTimeout(() => done(running ? 'stopped' : 'wrong hang'), PATIENCE);
+      const listeners = {
+        message: (message) => (message === 'running' ? (running = true) : end(message)),
+        error: (error) => end(`wrong ended ${error.stack}`),
+        exit: (code) => end(`wrong exit ${code}`),
+      };
       const end = (answer) => {
         clearTimeout(timer);
-        worker.removeAllListeners();
+        for (const [event, listener] of Object.entries(listeners)) worker.off(event, listener);
         done(answer);
       };
-      worker.on('message', (message) => (message === 'running' ? (running = true) : end(message)));
-      worker.on('error', (error) => end(`wrong ended ${error.stack}`));
-      worker.on('exit', (code) => end(`wrong exit ${code}`));
+      const timer = setTimeout(() => end(running ? 'stopped' : 'wrong hang'), PATIENCE);
+      for (const [event, listener] of Object.entries(listeners)) worker.on(event, listener);
       worker.postMessage(bytes);
     });
     const kind = answer.split(' ')[0];
@@ -66,7 +69,6 @@ if (!isMainThread) {
       kinds.set(at, [...(kinds.get(at) ?? []), basename(file)]);
     }
     if (kind !== 'accepted' && kind !== 'refused') {
-      worker.removeAllListeners();
       await worker.terminate();
       worker = undefined;
     }

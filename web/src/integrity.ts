@@ -39,7 +39,7 @@ export function weightsCheck({ buffer }: WebAssembly.Memory, { memory, weights_s
       const start = pending.length * MEBIBYTE;
       const end = Math.min(start + MEBIBYTE, memory.weights_bytes);
       const hash = hashes[pending.length];
-      if (hash === undefined || address - memory.weights_base < end) break;
+      if (hash === undefined || end < start || address - memory.weights_base < end) break;
       pending.push(check(start, end, hash));
     }
     if (failure !== undefined) throw failure;

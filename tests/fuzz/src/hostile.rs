@@ -179,7 +179,7 @@ fn model(seed: u64) -> Vec<u8> {
 const WORK: u64 = 2_000_000;
 
 /// A model on random and on hostile tensors, at O2.
-fn check_model(input: &[u8]) -> Result<Verdict, String> {
+pub fn check_model(input: &[u8]) -> Result<Verdict, String> {
     let options = ExportOptions::default();
     let mut config = options.resolve().map_err(|e| e.to_string())?;
     let Ok(imported) = onnx::import_bytes(input.to_vec(), &config.import) else { return Ok(Verdict::Refused) };
