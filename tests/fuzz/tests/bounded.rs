@@ -8,7 +8,7 @@ use wasm_torch_fuzz::{TARGETS, target};
 
 /// Seeds of a target, and seconds after which the rest is left out on a slow machine.
 const BOUNDS: &[(&str, u64, u64)] = &[
-    ("importer", 3000, 6),
+    ("importer", 600, 6),
     ("models", 60, 5),
     ("compiler", 60, 6),
     ("hostile", 60, 4),

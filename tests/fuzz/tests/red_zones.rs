@@ -23,7 +23,8 @@ fn check(models: impl Iterator<Item = PathBuf>) -> usize {
 
 #[test]
 fn red_zones_stay_intact() {
-    let (operators, graphs): (Vec<_>, Vec<_>) = cases().into_iter().chain(quantized_cases()).partition(|case| case.name.starts_with("ops/"));
+    let (operators, graphs): (Vec<_>, Vec<_>) =
+        cases().into_iter().chain(quantized_cases()).partition(|case| case.name.starts_with("ops/"));
     let some = operators.iter().step_by(SHARE).map(|case| case.model.clone());
     let run = check(some.chain(graphs.iter().map(|case| case.model.clone())));
     println!("{run} models ran in red zones");
