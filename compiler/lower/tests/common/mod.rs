@@ -24,7 +24,7 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
     for weight in &plan.weights {
         memory.resize(memory.len().next_multiple_of(64), 0xff);
         let start = memory.len() as u32;
-        memory.extend(&weight.bytes);
+        memory.extend(weight.bytes.iter());
         weights.push(start..memory.len() as u32);
     }
     memory.resize(memory.len().next_multiple_of(64), 0xff);
