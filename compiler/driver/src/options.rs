@@ -51,7 +51,8 @@ pub struct ExportOptions {
     #[arg(long, help_heading = "Optimisation")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub check_passes: bool,
-    /// At -O3: most memory, in MiB, that weights transformed for faster 3x3 convolutions may take beside the plain ones
+    /// At -O3: most memory, in MiB, for weights while they are transformed for faster 3x3 convolutions (without it: 4); layers
+    /// that need more are computed directly
     #[arg(long, value_name = "MIB", help_heading = "Optimisation")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_budget_mb: Option<u32>,

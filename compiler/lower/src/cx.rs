@@ -2,7 +2,7 @@
 
 use crate::extent::Extent;
 use crate::plan::{Arg, Buffer, BufferId, KernelId, SizeId, Step, Weight, WeightId};
-use crate::schedule::Choice;
+use crate::schedule::{Choice, Tiles};
 use crate::view::{Source, View};
 use indexmap::IndexMap;
 use ir::{DType, Dim, Symbols, Tensor};
@@ -22,15 +22,15 @@ pub struct Options {
     pub relaxed_dot: bool,
     /// Kernel calls are split so that one call does about this many multiply-accumulates.
     pub macs_per_task: u64,
-    /// Register tile of every contraction (rows, vectors of four columns) instead of the predicted best: for sweeps.
-    pub tile: Option<(usize, usize)>,
+    /// Register tiles of every contraction instead of the predicted best: for measurements.
+    pub tiles: Option<Tiles>,
     /// Measured register tiles by size of product.
     pub schedule: Vec<Choice>,
     /// Use shorter approximations of elementary functions.
     pub fast_math: bool,
     /// Compute 3x3 convolutions by minimal filtering where it pays: faster, with other rounding.
     pub winograd: bool,
-    /// Bytes that transformed weights may take; `None`: no limit.
+    /// Bytes that transformed weights may take at a time; `None`: as many as a cache holds.
     pub winograd_budget: Option<u64>,
     /// Outputs that become inputs of the next run, as (output, input): the module keeps them.
     pub states: Vec<(String, String)>,
@@ -42,7 +42,7 @@ impl Default for Options {
             relaxed: false,
             relaxed_dot: false,
             macs_per_task: 1 << 20,
-            tile: None,
+            tiles: None,
             schedule: vec![],
             fast_math: false,
             winograd: false,
@@ -53,10 +53,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The register tile that is asked for, if one is, of a product of so many rows, columns and elements per sum.
-    pub fn tile_of(&self, size: (usize, usize, usize)) -> Option<(usize, usize)> {
+    /// The register tiles that are asked for, if any are, of a product of so many rows, columns and elements per sum.
+    pub fn tiles_of(&self, size: (usize, usize, usize)) -> Option<Tiles> {
         let measured = self.schedule.iter().find(|c| (c.rows, c.columns, c.depth) == size);
-        self.tile.or(measured.map(|c| c.tile))
+        self.tiles.or(measured.map(|c| c.tiles))
     }
 }
 

@@ -44,8 +44,22 @@ pub struct Choice {
     pub rows: usize,
     pub columns: usize,
     pub depth: usize,
-    /// Rows, vectors of four columns.
-    pub tile: (usize, usize),
+    pub tiles: Tiles,
+}
+
+/// Register tiles that are asked for: rows, vectors of four columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiles {
+    pub plain: (usize, usize),
+    /// With as many vectors as the plain one; `None`: the one that is predicted to be the best of those.
+    pub relaxed: Option<(usize, usize)>,
+}
+
+impl Tiles {
+    /// One tile, whatever the variant.
+    pub fn same(tile: (usize, usize)) -> Tiles {
+        Tiles { plain: tile, relaxed: Some(tile) }
+    }
 }
 
 /// How the rows of a contraction are cut: `count` tiles of `rows` each, in this order.
@@ -85,16 +99,16 @@ pub fn cut(total: usize, rows: usize) -> Vec<Run> {
 ///
 /// A relaxed schedule has the panels and the units of the other one, so that both read the same weights in the same
 /// tasks; it may have other rows per tile.
-pub fn choose(outer: usize, inner: usize, columns: usize, depth: usize, relaxed: bool, tile: Option<(usize, usize)>) -> Schedule {
+pub fn choose(outer: usize, inner: usize, columns: usize, depth: usize, relaxed: bool, tiles: Option<Tiles>) -> Schedule {
     let size = Size { outer, inner, columns, depth };
-    if let Some(tile) = tile {
-        return cheapest(&size, relaxed, &[tile], |_| true);
-    }
-    let plain = cheapest(&size, false, TILES, |_| true);
+    let asked = tiles.map(|tiles| [tiles.plain]);
+    let plain = cheapest(&size, false, asked.as_ref().map_or(TILES, |one| one), |_| true).expect("every tile is allowed");
     if !relaxed {
         return plain;
     }
-    cheapest(&size, true, RELAXED_TILES, |s| s.vectors == plain.vectors && s.flat == plain.flat && (!s.flat || s.rows == plain.rows))
+    let fits = |s: &Schedule| s.vectors == plain.vectors && s.flat == plain.flat && (!s.flat || s.rows == plain.rows);
+    let asked = tiles.and_then(|tiles| tiles.relaxed).and_then(|tile| cheapest(&size, true, &[tile], fits));
+    asked.or_else(|| cheapest(&size, true, RELAXED_TILES, fits)).unwrap_or(plain)
 }
 
 struct Size {
@@ -104,7 +118,7 @@ struct Size {
     depth: usize,
 }
 
-fn cheapest(size: &Size, relaxed: bool, tiles: &[(usize, usize)], allowed: impl Fn(&Schedule) -> bool) -> Schedule {
+fn cheapest(size: &Size, relaxed: bool, tiles: &[(usize, usize)], allowed: impl Fn(&Schedule) -> bool) -> Option<Schedule> {
     let Size { outer, inner, columns, depth } = *size;
     let mut best: Option<Schedule> = None;
     for &(rows, vectors) in tiles {
@@ -133,7 +147,7 @@ fn cheapest(size: &Size, relaxed: bool, tiles: &[(usize, usize)], allowed: impl 
             }
         }
     }
-    best.expect("the tables are not empty")
+    best
 }
 
 /// How a contraction is cut into tasks: blocks of row units × blocks of column panels.
@@ -151,22 +165,29 @@ const A_BLOCK: u64 = 512 << 10;
 /// Splits `units` × `panels` into about `tasks` tasks with the least traffic: every row block reads all of its B, every
 /// column block all of its A.
 pub fn blocks(units: usize, panels: usize, tasks: u64, a_bytes: u64, b_bytes: u64) -> Blocks {
-    let mut best: Option<(u64, Blocks)> = None;
-    let tasks = tasks.clamp(1, (units * panels).max(1) as u64) as usize;
+    let (units, panels) = (units.max(1), panels.max(1));
+    let most = (units * panels) as u64;
+    let tasks = if tasks > 1 { tasks.next_multiple_of(4).min(most) as usize } else { 1 };
+    let mut best: Option<(f64, Blocks)> = None;
     for row_blocks in 1..=units.min(4 * tasks) {
         let units_per_task = units.div_ceil(row_blocks);
         if units.div_ceil(units_per_task) != row_blocks {
             continue;
         }
-        let column_blocks = tasks.div_ceil(row_blocks).clamp(1, panels.max(1));
-        let panels_per_task = panels.max(1).div_ceil(column_blocks);
-        let column_blocks = panels.max(1).div_ceil(panels_per_task);
-        let rereads = if a_bytes / row_blocks as u64 > A_BLOCK { panels as u64 } else { column_blocks as u64 };
-        let shortage = (tasks as u64).saturating_sub((row_blocks * column_blocks) as u64);
-        let traffic = b_bytes * row_blocks as u64 + a_bytes * rereads + shortage * (a_bytes + b_bytes);
-        if best.is_none_or(|(t, _)| traffic < t) {
-            best = Some((traffic, Blocks { units_per_task, row_blocks, panels_per_task, column_blocks }));
+        let column_blocks = tasks.div_ceil(row_blocks).clamp(1, panels);
+        let panels_per_task = panels.div_ceil(column_blocks);
+        let column_blocks = panels.div_ceil(panels_per_task);
+        let rereads = if a_bytes / row_blocks as u64 > A_BLOCK { panels } else { column_blocks };
+        let count = row_blocks * column_blocks;
+        let shortage = tasks.saturating_sub(count) as f64;
+        let traffic = (rereads as f64 + shortage) * a_bytes as f64 + (row_blocks as f64 + shortage) * b_bytes as f64;
+        // What the last of two threads does alone, and what the last tasks lack.
+        let uneven = count.next_multiple_of(2) as f64 / count as f64;
+        let ragged = (row_blocks * units_per_task * column_blocks * panels_per_task) as f64 / (units * panels) as f64;
+        let cost = traffic * if count > 1 { uneven * ragged } else { 1.0 };
+        if best.is_none_or(|(least, _)| cost < least) {
+            best = Some((cost, Blocks { units_per_task, row_blocks, panels_per_task, column_blocks }));
         }
     }
-    best.map_or(Blocks { units_per_task: units.max(1), row_blocks: 1, panels_per_task: panels.max(1), column_blocks: 1 }, |(_, b)| b)
+    best.expect("there is at least one row block").1
 }

@@ -20,6 +20,8 @@ pub struct Panels {
     pub depth: usize,
     /// Vectors of four columns in a full panel.
     pub vectors: usize,
+    /// Elements between one batch and the next.
+    pub gap: usize,
 }
 
 impl Panels {
@@ -33,7 +35,7 @@ impl Panels {
     }
     /// Elements per batch.
     pub fn elements(&self) -> usize {
-        self.depth * (self.full() * 4 * self.vectors + self.tail().next_multiple_of(4))
+        self.depth * (self.full() * 4 * self.vectors + self.tail().next_multiple_of(4)) + self.gap
     }
     /// Bytes per batch.
     pub fn bytes(&self) -> usize {

@@ -5,6 +5,7 @@
 //! `panel → row unit → tile → depth`, with the tile's sums in registers and the epilogue before the store. Products of
 //! bytes are `integer.rs`; those of other elements than f32 are windows of products: right, but not fast.
 
+mod filters;
 mod integer;
 pub(super) mod nest;
 mod tile;
@@ -37,6 +38,8 @@ pub(super) struct Operands {
     body: Pointwise,
     /// Types of the epilogue's arguments: the sum, then the extras.
     types: Vec<DType>,
+    /// The output has other parts, which are there already.
+    is_part: bool,
 }
 
 impl Operands {
@@ -50,6 +53,7 @@ impl Operands {
             linears: vec![start.clone(), start],
             body: Pointwise::identity(),
             types: vec![output.dtype],
+            is_part: false,
         }
     }
 
@@ -60,7 +64,7 @@ impl Operands {
         let mut linears = vec![linear(&a, &contract.a.index, n), linear(&nx.output, &contract.out, n)];
         linears.extend(contract.epilogue.operands.iter().zip(&extras).map(|(e, v)| linear(v, &e.index, n)));
         let types = std::iter::once(DType::F32).chain(extras.iter().map(|v| v.dtype)).collect();
-        Operands { a, output: nx.output.clone(), extras, linears, body: contract.epilogue.body.clone(), types }
+        Operands { a, output: nx.output.clone(), extras, linears, body: contract.epilogue.body.clone(), types, is_part: false }
     }
 
     fn sizes(&self) -> Vec<i64> {
@@ -68,37 +72,41 @@ impl Operands {
     }
 }
 
-/// The convolutions that minimal filtering computes faster, as far as the memory for their weights reaches: the ones
-/// that save the most time per byte first.
+/// The convolutions that minimal filtering computes faster and for which there is memory. Transformed integers are kept:
+/// the layers that save the most time per byte come first.
 pub fn winograd_nodes(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algorithm>, options: &Options) -> HashSet<NodeId> {
     if !options.winograd {
         return HashSet::new();
     }
+    let mut chosen = HashSet::new();
     let mut candidates: Vec<(f64, u64, NodeId)> = vec![];
     for id in order {
         let Algorithm::Contract(contract) = &algorithms[id] else { continue };
         let inputs = &graph.node(*id).inputs;
         let (Some(weights), Some(shape)) = (graph.constant(inputs[contract.b.operand]), winograd::Shape::of(contract)) else { continue };
-        let a = graph.ty(inputs[contract.a.operand]).dtype;
-        let (saved, bytes) = match (a, weights.dtype) {
-            (DType::F32, DType::F32) => (shape.saved_cycles(), shape.weight_bytes()),
-            (DType::U8 | DType::I8, DType::I8) if integer::winograd::is_exact(contract, &shape, a, weights) => {
-                (integer::winograd::saved_cycles(&shape), integer::winograd::weight_bytes(&shape))
+        let pays = || shape.saved_cycles() > 0.0 && options.winograd_budget.is_none_or(|bytes| shape.least_bytes() <= bytes);
+        match (graph.ty(inputs[contract.a.operand]).dtype, weights.dtype) {
+            (DType::F32, DType::F32) if pays() => {
+                chosen.insert(*id);
             }
-            _ => continue,
-        };
-        if saved > 0.0 {
-            candidates.push((saved / bytes as f64, bytes, *id));
+            (a @ (DType::U8 | DType::I8), DType::I8) if integer::winograd::is_exact(contract, &shape, a, weights) => {
+                let (saved, bytes) = (integer::winograd::saved_cycles(&shape), integer::winograd::weight_bytes(&shape));
+                if saved > 0.0 {
+                    candidates.push((saved / bytes as f64, bytes, *id));
+                }
+            }
+            _ => {}
         }
     }
     candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
     let mut left = options.winograd_budget.unwrap_or(u64::MAX);
-    let fits = candidates.into_iter().filter(|(_, bytes, _)| {
-        let fits = *bytes <= left;
-        left -= if fits { *bytes } else { 0 };
-        fits
-    });
-    fits.map(|(_, _, id)| id).collect()
+    for (_, bytes, id) in candidates {
+        if bytes <= left {
+            left -= bytes;
+            chosen.insert(id);
+        }
+    }
+    chosen
 }
 
 pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerError> {
@@ -124,18 +132,19 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
     }
     let b = linear(b_view, &contract.b.index, contract.axes.len());
     let extents = cx.extents(&contract.axes);
-    let Some(nest) = Nest::with_extents(contract, &extents, &operands.linears, &operands.sizes(), &b) else {
+    let Some(mut nest) = Nest::with_extents(contract, &extents, &operands.linears, &operands.sizes(), &b) else {
         return unsupported("a free size as one of several sizes of the sums or the columns".into());
     };
+    nest.split_rows();
     // Rows of free number are tiled along the innermost axis: the position of the last one is not known.
     let outer_rows = if nest.has_free_rows() { 1 } else { nest.outer_rows() };
     let size = (nest.rows(), nest.columns(), nest.depth());
-    let tile = cx.options.tile_of(size);
-    let schedule = schedule::choose(outer_rows, nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed, tile);
+    let tiles = cx.options.tiles_of(size);
+    let schedule = schedule::choose(outer_rows, nest.inner_rows(), nest.columns(), nest.depth(), cx.options.relaxed, tiles);
     let width = 4 * schedule.vectors;
     // The last panel of a free number of columns is a whole one.
     let columns = if nest.free_columns().is_some() { nest.columns().next_multiple_of(width) } else { nest.columns() };
-    let panels = pack::Panels { columns, depth: nest.depth(), vectors: schedule.vectors };
+    let panels = pack::Panels { columns, depth: nest.depth(), vectors: schedule.vectors, gap: 0 };
     let packed = match &nx.constants[b_operand] {
         Some(tensor) => {
             let bytes = pack::constant(tensor, &b, &nest, &panels);
@@ -167,7 +176,8 @@ fn product(cx: &mut Cx, nx: &NodeCx, nest: &Nest, schedule: &Schedule, panels: &
     args.insert(1, packed.arg_at(0));
     args.extend(params.dims().map(|dim| cx.size(dim)));
     let tasks = (nest.batches() * blocks.row_blocks * blocks.column_blocks) as u32;
-    let also: Vec<&View> = views().enumerate().filter(|(i, v)| *i != 1 && v.source == operands.output.source).map(|(_, v)| v).collect();
+    let is_read = |i: usize, v: &View| if i == 1 { operands.is_part } else { v.source == operands.output.source };
+    let also: Vec<&View> = views().enumerate().filter(|(i, v)| is_read(*i, v)).map(|(_, v)| v).collect();
     cx.step(kernel, args, tasks, macs, nx.origin, &[&operands.output], &also);
 }
 

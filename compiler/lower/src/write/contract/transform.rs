@@ -64,16 +64,16 @@ pub fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(columns: [[T
 
 /// `G g`
 pub fn kernel_1d(k: &mut K, g: [V<F32x4>; 3]) -> [V<F32x4>; PATCH] {
-    let (quarter, sixth, twelfth, twenty_fourth) =
-        (k.constant(0.25), k.constant(1.0 / 6.0), k.constant(1.0 / 12.0), k.constant(1.0 / 24.0));
-    let outer = k.let_("o", sixth * (g[0] + g[2]));
-    let inner = k.let_("i", sixth * g[1]);
+    let (quarter, minus_sixth, sixth, twelfth, twenty_fourth) =
+        (k.constant(0.25), k.constant(-1.0 / 6.0), k.constant(1.0 / 6.0), k.constant(1.0 / 12.0), k.constant(1.0 / 24.0));
+    let outer = k.let_("o", minus_sixth * (g[0] + g[2]));
+    let inner = k.let_("i", minus_sixth * g[1]);
     let outer2 = k.let_("o", twenty_fourth * g[0] + sixth * g[2]);
     let inner2 = k.let_("i", twelfth * g[1]);
     [
         k.let_("u", quarter * g[0]),
-        k.let_("u", -(outer + inner)),
-        k.let_("u", inner - outer),
+        k.let_("u", outer + inner),
+        k.let_("u", outer - inner),
         k.let_("u", outer2 + inner2),
         k.let_("u", outer2 - inner2),
         g[2],

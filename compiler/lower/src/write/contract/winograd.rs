@@ -3,19 +3,20 @@
 //! output). Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015.
 //!
 //! Per image and strip of tile rows: transform 6x6 patches to `[tile][36][C]`, multiply with 36 weight matrices, and
-//! transform 36 products per tile back to 4x4 outputs with the epilogue. The weights are transformed in the module, by
-//! its first run, because they take four times the memory of the plain ones.
+//! transform 36 products per tile back to 4x4 outputs with the epilogue. The weights are transformed in the module
+//! (`filters.rs`), because they take four times the memory of the plain ones.
 
+use super::filters::Weights;
 use super::nest::{Nest, Product};
 use super::{Operands, transform};
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, pointer};
 use crate::schedule;
-use crate::view::{Linear, Source, View};
-use crate::write::pack::{self, Panels};
+use crate::view::View;
+use crate::write::pack::Panels;
 use ir::algorithm::{Affine, Contract};
 use ir::{DType, Dim};
-use kernel::{F32x4, I32, K, V, load};
+use kernel::{I32, K, V, load};
 
 /// Outputs per tile and axis.
 pub const TILE: usize = 4;
@@ -73,14 +74,15 @@ impl Shape {
         let tiles = self.tile_rows() * self.tile_columns();
         let product = schedule::choose(1, tiles, self.outputs, self.channels, false, None);
         let transforms = tiles * (self.channels.div_ceil(4) + self.outputs.div_ceil(4));
-        let filtered = VALUES as f64 * product.cycles + 110.0 * transforms as f64;
+        let weights = self.channels * self.outputs.div_ceil(4);
+        let filtered = VALUES as f64 * product.cycles + 110.0 * transforms as f64 + 70.0 * weights as f64;
         let direct = schedule::choose(self.height, self.width, self.outputs, 9 * self.channels, false, None);
         self.images as f64 * (0.85 * direct.cycles - filtered)
     }
 
-    /// Bytes of the transformed weights.
-    pub fn weight_bytes(&self) -> u64 {
-        4 * (VALUES * self.channels * self.outputs.next_multiple_of(4)) as u64
+    /// Bytes of the fewest transformed weights that there can be at a time: of the widest panel.
+    pub fn least_bytes(&self) -> u64 {
+        4 * (VALUES * self.channels * 16.min(self.outputs.next_multiple_of(4))) as u64
     }
 }
 
@@ -114,29 +116,38 @@ pub fn row_bytes(channels: usize) -> usize {
 pub(super) fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Operands) -> Result<(), LowerError> {
     let shape = Shape::of(contract).expect("checked when the method was chosen");
     let tiles = shape.tile_rows() * shape.tile_columns();
-    let schedule = schedule::choose(1, tiles, shape.outputs, shape.channels, cx.options.relaxed, cx.options.tile);
-    let panels = Panels { columns: shape.outputs, depth: shape.channels, vectors: schedule.vectors };
-    let weights = transformed_weights(cx, nx, contract, &panels)?;
+    let schedule = schedule::choose(1, tiles, shape.outputs, shape.channels, cx.options.relaxed, cx.options.tiles);
+    let panels = Panels { columns: shape.outputs, depth: shape.channels, vectors: schedule.vectors, gap: 0 };
+    let weights = Weights::new(cx, nx, contract, &panels);
     let (patch_bytes, product_bytes) =
         (row_bytes(channels_bytes(shape.channels) as usize), row_bytes(channels_bytes(shape.outputs) as usize));
     let strips = strips(&shape, patch_bytes, product_bytes);
     let largest = strips.iter().map(|(_, rows)| rows * shape.tile_columns()).max().unwrap_or(0);
     let patches = cx.temporary(&format!("{} patches", nx.name), DType::F32, &[largest * patch_bytes / 4]);
     let products = cx.temporary(&format!("{} products", nx.name), DType::F32, &[largest * product_bytes / 4]);
+    let mut there = None;
     for image in 0..shape.images {
         for (first, rows) in &strips {
             let strip = transform::Strip { columns: shape.tile_columns(), rows: *rows, first_row: *first, image };
             transform::input(cx, nx, &strip, &operands.a, &operands.linears[0], shape.channels, &patches, patch_bytes);
             let tiles = rows * shape.tile_columns();
-            let nest = Nest::product(&Product {
-                batches: (VALUES, [channels_bytes(shape.channels), channels_bytes(shape.outputs)]),
-                rows: (tiles, [patch_bytes as i64, product_bytes as i64]),
-                columns: shape.outputs,
-                depth: shape.channels,
-            });
-            let product = Operands::plain(&patches, &products);
             let schedule = schedule::Schedule { runs: schedule::cut(tiles, schedule.rows.min(tiles)), ..schedule.clone() };
-            super::product(cx, nx, &nest, &schedule, &panels, &weights, &product);
+            for (i, block) in weights.blocks.iter().enumerate() {
+                if there != Some(i) {
+                    weights.transform(cx, nx, block);
+                    there = Some(i);
+                }
+                let nest = Nest::product(&Product {
+                    batches: (VALUES, [channels_bytes(shape.channels), channels_bytes(shape.outputs)]),
+                    rows: (tiles, [patch_bytes as i64, product_bytes as i64]),
+                    columns: block.panels.columns,
+                    depth: shape.channels,
+                });
+                let mut product = Operands::plain(&patches, &products);
+                product.linears[1].base = block.first_column as i64;
+                product.is_part = i > 0;
+                super::product(cx, nx, &nest, &schedule, &block.panels, &weights.transformed, &product);
+            }
             let (height, width) = (shape.height - (first * TILE).min(shape.height), shape.width);
             transform::output(cx, nx, operands, &strip, (height, width), shape.outputs, &products, product_bytes);
         }
@@ -146,29 +157,6 @@ pub(super) fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Op
 
 fn channels_bytes(channels: usize) -> i64 {
     4 * channels.next_multiple_of(4) as i64
-}
-
-/// Adds the weights as nine packed matrices, and the step that turns them into 36 on the first run: they stay in a
-/// buffer of their own, with one word per task that says whether its part is done.
-fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, panels: &Panels) -> Result<View, LowerError> {
-    let tensor = nx.constants[contract.b.operand].as_ref().expect("checked when the method was chosen");
-    let view = &nx.inputs[contract.b.operand];
-    let b = crate::view::linear(view, &contract.b.index, contract.axes.len());
-    let nest = Nest::taps(&[(3, b.strides[KH]), (3, b.strides[KW])], (panels.columns, b.strides[M]), (panels.depth, b.strides[C]));
-    let plain = pack::constant(tensor, &Linear { base: b.base, strides: vec![] }, &nest, panels);
-    let plain = View::dense(Source::Weight(cx.weight(&nx.name, plain, nx.origin)), DType::F32, &[0]);
-    let matrix = panels.bytes();
-    let once = Once { name: "winograd4_weights_f32", matrices: VALUES, before: matrix, after: matrix, step: 16 };
-    Ok(once.write(cx, nx, &plain, |k, source, target| {
-        let g: Vec<V<F32x4>> = (0..9).map(|i| k.let_("g", load::<F32x4>(source, (i * matrix) as u32))).collect();
-        // Columns, then rows.
-        let half: [_; 3] = std::array::from_fn(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]]));
-        for (i, half) in transform::transposed(half).into_iter().enumerate() {
-            for (j, value) in transform::kernel_1d(k, half).iter().enumerate() {
-                k.store(target, ((i * PATCH + j) * matrix) as u32, *value);
-            }
-        }
-    }))
 }
 
 /// A step that brings weights into another form, once, in the module's first run: the form stays in a persistent buffer.

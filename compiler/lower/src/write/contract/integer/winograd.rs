@@ -89,8 +89,8 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Operands)
     let shape = Shape::of(contract).expect("checked when the method was chosen");
     let (channels, outputs) = (shape.channels, shape.outputs);
     let tiles = shape.tile_rows() * shape.tile_columns();
-    let schedule = schedule::choose(1, tiles, outputs, channels / 2, false, cx.options.tile);
-    let panels = Panels { columns: outputs, depth: channels / 2, vectors: schedule.vectors };
+    let schedule = schedule::choose(1, tiles, outputs, channels / 2, false, cx.options.tiles);
+    let panels = Panels { columns: outputs, depth: channels / 2, vectors: schedule.vectors, gap: 0 };
     let weights = transformed_weights(cx, nx, contract, channels, &panels);
     let strips = strips(&shape, VALUES * 2 * channels, VALUES * 4 * outputs);
     let largest = strips.iter().map(|(_, rows)| rows * shape.tile_columns()).max().unwrap_or(0);
