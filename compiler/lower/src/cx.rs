@@ -101,6 +101,8 @@ pub struct Cx {
     pub steps: Vec<Step>,
     pub products: Vec<Product>,
     pub buffers: Vec<Buffer>,
+    /// Buffers that are made anew in every run, even of constants.
+    pub every_run: Vec<BufferId>,
     pub weights: Vec<Weight>,
     by_content: IndexMap<(usize, u64), Vec<WeightId>>,
     /// What another lowering of the graph packed, by length and hash.

@@ -76,7 +76,9 @@ fn buffer(view: &View) -> Option<BufferId> {
 /// By step: whether all that it reads is constant, and nothing else writes what it writes.
 fn steps_of_constants(cx: &Cx, outputs: &[BufferId]) -> Vec<bool> {
     let reads_weights = |s: &Step| s.args.iter().any(|a| matches!(a, Arg::Weight(..)));
-    let plain = |s: &Step| s.writes.iter().chain(&s.reads).all(|b| !cx.buffers[b.0].persistent && !outputs.contains(b));
+    let plain = |s: &Step| {
+        s.writes.iter().chain(&s.reads).all(|b| !cx.buffers[b.0].persistent && !cx.every_run.contains(b) && !outputs.contains(b))
+    };
     let mut once: Vec<bool> = cx.steps.iter().map(|s| plain(s) && (reads_weights(s) || !s.reads.is_empty())).collect();
     loop {
         // A buffer is constant when it has writers, and all of them are.

@@ -164,8 +164,8 @@ fn every_tile_gives_the_same_bits() {
     let mut rng = Rng(6);
     for i in 0..20 {
         let (graph, inputs) = if i % 2 == 0 { random_matmul(&mut rng) } else { random_conv(&mut rng) };
-        let run = |tile| {
-            let options = lower::Options { tile, ..Default::default() };
+        let run = |tile: Option<(usize, usize)>| {
+            let options = lower::Options { tiles: tile.map(lower::schedule::Tiles::same), ..Default::default() };
             common::execute_plan(&lower::lower(&graph, &options).unwrap(), &inputs).unwrap()
         };
         let chosen = run(None);

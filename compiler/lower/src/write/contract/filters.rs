@@ -48,7 +48,9 @@ impl Weights {
         let most = cx.options.winograd_budget.map_or(BLOCK_BYTES, |bytes| BLOCK_BYTES.min(bytes as usize));
         let blocks = blocks(&panels, most);
         let largest = blocks.iter().map(|b| VALUES * b.panels.bytes()).max().unwrap_or(0);
-        let transformed = cx.temporary(&format!("{} transformed", nx.name), DType::F32, &[largest / 4]);
+        let room = cx.buffer(&format!("{} transformed", nx.name), largest);
+        cx.every_run.push(room);
+        let transformed = View::dense(Source::Buffer(room), DType::F32, &[largest / 4]);
         Weights { plain, panels, blocks, transformed }
     }
 
