@@ -8,14 +8,20 @@ OUT := target/modules
 
 .PHONY: demo demo-web test check rust web browser bench bench-operators bench-int8 models zoo audit sbom miri load clean
 
+# Always for the whole workspace: built for one package, dependencies have other features and compile again.
+build = $(CARGO) build --workspace --bins
+build-all = $(CARGO) build --workspace --all-targets
+
 ## Exports models/digits, runs it on 256 real images and prints what came out.
 demo:
-	$(CARGO) run --package wasm-torch-tests --bin demo
+	$(build)
+	target/debug/demo
 
 ## The same model in a local page: draw a digit, see the prediction. Stop it with Ctrl-C.
 demo-web:
-	$(CARGO) run --package wasm-torch -- export models/digits/digits.dynamo.onnx -o target/digits.wasm
-	$(CARGO) run --package wasm-torch -- serve target/digits.wasm
+	$(build)
+	target/debug/wasm-torch export models/digits/digits.dynamo.onnx -o target/digits.wasm
+	target/debug/wasm-torch serve target/digits.wasm
 
 ## Everything: formatting, lints, Rust, wasmtime, the loader, Node, headless Chromium and Python.
 test: check rust web browser python
@@ -23,8 +29,9 @@ test: check rust web browser python
 check:
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) xtask sizes
-	$(CARGO) xtask audit
+	$(build-all)
+	target/debug/xtask sizes
+	target/debug/xtask audit
 
 # The ONNX node tests are fetched once into the cache; without them their test says how many it skipped.
 # The wasm target lets the test rebuild the embedded runtime; without it that test says that it was skipped.
@@ -39,8 +46,8 @@ web: web/node_modules
 
 # Real modules in Node and in Chromium, bit for bit what wasmtime computes.
 browser: web tests/browser/node_modules browsers
-	$(CARGO) run --package wasm-torch-tests --bin cases -- $(OUT)
-	$(CARGO) build --package wasm-torch
+	$(build-all)
+	target/debug/cases $(OUT)
 	WASM_TORCH=$(abspath target/debug/wasm-torch) WASM_TORCH_CASES=$(abspath $(OUT))/cases.json $(NPM) test --prefix tests/browser
 
 # The Python package, in an environment of its own in the cache; PyTorch from that of the models.
@@ -62,13 +69,14 @@ miri:
 
 ## Long versions of the tests of load: a million inferences, a model of 600 MB through the compiler and in Chromium, a thousand loads.
 load: web tests/browser/node_modules browsers
-	$(CARGO) run --package wasm-torch -- export -q models/digits/digits.dynamo.onnx -o target/digits.wasm
-	$(CARGO) run --package wasm-torch-tests --bin load -- inferences target/digits.wasm --count 1000000
-	$(CARGO) run --package wasm-torch-tests --bin load -- synthesize target/big.onnx --mb 600
-	$(CARGO) run --package wasm-torch-tests --bin load -- export target/big.onnx target/big.wasm
+	$(build)
+	target/debug/wasm-torch export -q models/digits/digits.dynamo.onnx -o target/digits.wasm
+	target/debug/load inferences target/digits.wasm --count 1000000
+	target/debug/load synthesize target/big.onnx --mb 600
+	target/debug/load export target/big.onnx target/big.wasm
 	rm target/big.onnx
 	node tests/browser/large.mjs target/big.wasm
-	$(CARGO) run --package wasm-torch-tests --bin cases -- $(OUT)
+	target/debug/cases $(OUT)
 	cd tests/browser && WASM_TORCH_LONG=1 WASM_TORCH_CASES=$(abspath $(OUT))/cases.json node --test --test-force-exit --test-reporter=spec load.test.mjs
 
 .PHONY: browsers
@@ -88,8 +96,9 @@ models:
 ## Writes models/zoo/RESULTS.md. Needs PyTorch, timm and transformers (fetched); the first time takes about an hour.
 zoo:
 	$$(models/zoo/packages.sh | tail -n 1) models/zoo/export.py
-	-$(CARGO) run --package wasm-torch-tests --bin zoo -- -O3
-	$(CARGO) run --package wasm-torch-tests --bin zoo -- --markdown models/zoo/RESULTS.md
+	$(build)
+	-target/debug/zoo -O3
+	target/debug/zoo --markdown models/zoo/RESULTS.md
 
 ## The race in Chromium beside onnxruntime-web; prints a table and writes target/bench.json.
 ## OPTIONS: of the export, e.g. -O3. VARIANT: baseline (default) or relaxed.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Dependencies of the workspace, the Python package and the loader against deny.toml and the databases of advisories. What
+# Dependencies of the workspace and the loader against deny.toml and the databases of advisories. What
 # cannot be reached is said and counted; AUDIT_STRICT=1 makes it an error.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -8,23 +8,20 @@ export PATH=$PATH:$tools/bin
 failed=0 skipped=0
 
 command -v cargo-deny >/dev/null || cargo install --quiet --locked --root "$tools" cargo-deny@0.20.2 || exit 2
-for manifest in Cargo.toml python/Cargo.toml; do
-    echo "== $manifest: licences, duplicates, sources"
-    # The Python package has some of the workspace's dependencies, so that not every exception occurs.
-    cargo deny --manifest-path "$manifest" --config deny.toml check --hide-inclusion-graph -A unnecessary-skip licenses bans sources || failed=1
-    echo "== $manifest: advisories"
-    report=$(cargo deny --manifest-path "$manifest" --config deny.toml check advisories 2>&1)
-    case $? in
-        0) echo "advisories ok" ;;
-        *) if grep -q 'failed to fetch advisory database' <<<"$report"; then
-               echo "SKIPPED: the database of advisories cannot be reached"
-               skipped=$((skipped + 1))
-           else
-               echo "$report"
-               failed=1
-           fi ;;
-    esac
-done
+echo "== licences, duplicates, sources"
+cargo deny --config deny.toml check --hide-inclusion-graph licenses bans sources || failed=1
+echo "== advisories"
+report=$(cargo deny --config deny.toml check advisories 2>&1)
+case $? in
+    0) echo "advisories ok" ;;
+    *) if grep -q 'failed to fetch advisory database' <<<"$report"; then
+           echo "SKIPPED: the database of advisories cannot be reached"
+           skipped=$((skipped + 1))
+       else
+           echo "$report"
+           failed=1
+       fi ;;
+esac
 
 for folder in web tests/browser tests/bench; do
     echo "== $folder: npm audit"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Python package into an environment of its own and tests it: pytest, mypy, the stubs, clippy.
+# Installs the Python package into an environment of its own and tests it: pytest, mypy, the stubs.
 #
 # usage: python/test.sh [PYTEST ARGUMENTS…]
 #
 # The environment is $WASM_TORCH_CACHE/python-venv, or ~/.cache/wasm-torch/python-venv. PyTorch and onnxruntime are those of
 # models/tools/torch_venv.sh; where that environment cannot be made, the tests that need them say that they are skipped.
-# The native module is built with the development profile, beside the compiler's own build.
+# The native module is built with the development profile, from the crates that the compiler's own build has compiled.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${WASM_TORCH_CACHE:-$HOME/.cache/wasm-torch}
@@ -30,8 +30,6 @@ fi
 
 cd "$root/python"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
-cargo fmt -- --check
-cargo clippy --quiet --all-targets -- -D warnings
 # As `pip install ./python` does it, but for the profile, and for the wheel that stays to be measured.
 wheels=$CARGO_TARGET_DIR/wheels
 rm -rf "$wheels"

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::Path;
 
-const CARGO_LOCKS: &[&str] = &["Cargo.lock", "python/Cargo.lock", "runtime/module/Cargo.lock"];
+const CARGO_LOCKS: &[&str] = &["Cargo.lock", "runtime/module/Cargo.lock"];
 const NPM_LOCKS: &[&str] = &["web/package-lock.json", "tests/browser/package-lock.json", "tests/bench/package-lock.json"];
 
 /// Where crates come from.
