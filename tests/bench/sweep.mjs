@@ -88,7 +88,7 @@ async function sweep(name, [rows, columns, depth], all, { folder, server, ours, 
   const best = {};
   const modules = [['predicted'], ...all.filter(([r]) => r <= rows).map((tile) => [tile.join('x'), tile])];
   for (const [key, tile] of modules) {
-    await writeFile(path('s.json'), JSON.stringify({ products: tile ? [{ rows, columns, depth, tile }] : [] }));
+    await writeFile(path('s.json'), JSON.stringify({ products: tile ? [{ rows, columns, depth, tile, relaxed_tile: tile }] : [] }));
     execFileSync(program, ['export', path('m.onnx'), '-o', path('m.wasm'), '-q', '--variants', variant, '--schedule', path('s.json')], { stdio: 'inherit' });
     server.put(`/module/${key}`, await readFile(path('m.wasm')));
   }

@@ -4,9 +4,9 @@
 use ir::narrow::{I2, I4};
 use ir::{DType, Element, Tensor};
 
-/// Bytes that a tensor's elements take in a file.
+/// Bytes that a tensor's elements take in a file; more than any file has where the product would overflow.
 pub(crate) fn stored_bytes(dtype: DType, elements: usize) -> usize {
-    (elements * dtype.bits()).div_ceil(8)
+    elements.saturating_mul(dtype.bits()).div_ceil(8)
 }
 
 /// The tensor with these bytes of a file; `None` when their number does not fit.

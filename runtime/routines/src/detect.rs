@@ -47,7 +47,7 @@ pub fn non_max_suppression(call: &mut Call) -> Done {
     let center = call.int(0) != 0;
     let [out, ..] = &mut call.outputs;
     let (n, classes) = (boxes.dim(1), scores.dim(1));
-    let most = most.int(0).max(0) as usize;
+    let most = usize::try_from(most.int(0).max(0)).unwrap_or(usize::MAX);
     let (overlap, least) = (overlap.float(0), least.float(0));
     let words = frame::as_u32(call.scratch);
     let (order, chosen) = words.split_at_mut(n.min(words.len()));

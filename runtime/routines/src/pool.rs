@@ -155,18 +155,19 @@ pub fn col2im(call: &mut Call) -> Done {
     };
     let [out, ..] = &mut call.outputs;
     let n = out.shape.len().saturating_sub(2);
-    let block: usize = (0..n).map(|d| attribute(d, 0) as usize).product();
+    let block = (0..n).fold(1usize, |block, d| block.saturating_mul(usize::try_from(attribute(d, 0)).unwrap_or(usize::MAX)));
     let image = product(out.shape.get(2..).unwrap_or(&[]));
     let places = |d: usize| {
-        let reach = attribute(d, 1) * (attribute(d, 0) - 1) + 1;
-        let room = dim(out.shape, 2 + d) as i64 + attribute(d, 2) + attribute(d, 3) - reach;
-        if room < 0 { 0 } else { (room / attribute(d, 4).max(1) + 1) as usize }
+        let reach = attribute(d, 1).saturating_mul(attribute(d, 0) - 1).saturating_add(1);
+        let padded = (dim(out.shape, 2 + d) as i64).saturating_add(attribute(d, 2)).saturating_add(attribute(d, 3));
+        let room = padded.saturating_sub(reach);
+        if room < 0 { 0 } else { usize::try_from(room / attribute(d, 4).max(1)).unwrap_or(usize::MAX).saturating_add(1) }
     };
     let mut sizes = [1usize; AXES];
     sizes.iter_mut().enumerate().take(n).for_each(|(d, s)| *s = places(d));
     let positions = x.dim(2);
-    expect_size(sizes.iter().product(), positions)?;
-    expect_size(out.dim(1).wrapping_mul(block), x.dim(1))?;
+    expect_size(sizes.iter().fold(1usize, |product, size| product.saturating_mul(*size)), positions)?;
+    expect_size(out.dim(1).saturating_mul(block), x.dim(1))?;
     out.clear();
     for i in 0..x.len() {
         let (position, row) = (i % positions.max(1), i / positions.max(1));

@@ -112,7 +112,7 @@ fn along(from: &[u64], to: &mut [u64], cut: Cut, axis: &Axis, how: &How) {
     for o in 0..n_to {
         let w = window(coordinate(axis, o as f64, how), axis, how);
         let weight_at = |i: i64| {
-            let at = w.base as i64 + i;
+            let at = (w.base as i64).saturating_add(i);
             let outside = at < 0 || at > last;
             if how.exclude && outside { 0.0 } else { weight(&w, i, how) }
         };
@@ -125,7 +125,7 @@ fn along(from: &[u64], to: &mut [u64], cut: Cut, axis: &Axis, how: &How) {
                 for i in taps.clone() {
                     let factor = weight_at(i);
                     if factor != 0.0 {
-                        let at = (w.base as i64 + i).clamp(0, last.max(0)) as usize;
+                        let at = (w.base as i64).saturating_add(i).clamp(0, last.max(0)) as usize;
                         sum += factor * from.get(cut.at(outer, at, inner)).map_or(0.0, |b| f64::from_bits(*b));
                     }
                 }
@@ -166,8 +166,8 @@ pub fn resize(call: &mut Call) -> Done {
         // Scales known at run time only must give the planned size.
         if floats.len() < 3 {
             let size = axis.from * axis.scale;
-            // Rounded down, or to the nearest.
-            if (size - axis.to).abs() >= 1.0 {
+            // Rounded down, or to the nearest. What is not a number is neither.
+            if !(-0.5..1.0).contains(&(size - axis.to)) {
                 return crate::fail(crate::Status::SizeOutOfBounds, size as usize);
             }
         }

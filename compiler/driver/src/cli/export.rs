@@ -24,9 +24,9 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     options: ExportOptions,
-    /// Measure register tiles for the model's products on this machine, in Node if there is one (else in wasmtime), and
-    /// export with the best; they are kept in OUT.schedule.json for later exports with --schedule. What is best in an old
-    /// Node may be slower in a new browser
+    /// Measure register tiles for the model's products on this machine, in Chromium if there is one (else in Node, else in
+    /// wasmtime), and export with the best; they are kept in OUT.schedule.json for later exports with --schedule. What is
+    /// best in one engine may be slower in another
     #[arg(long, conflicts_with = "schedule")]
     tune: bool,
     /// Write a report as JSON to a file

@@ -2,7 +2,7 @@
 //! refuses other values. Where positions depend on such inputs, a routine takes them at run time.
 
 use super::{Expansion, expand_row};
-use crate::error::{Fault, Kind, invalid};
+use crate::error::{Fault, Kind, invalid, unsupported};
 use crate::site::Site;
 use ir::attr::{Attr, AttrValue};
 use ir::ops::reduce::reduce_op::ReduceKind;
@@ -254,6 +254,10 @@ fn trilu(s: &mut Site) -> Result<ValueId> {
     let (x, k) = (s.input(0)?, s.input(1)?);
     let shape = s.const_shape(x, "size of the matrix")?;
     let [.., rows, columns] = shape[..] else { invalid!("a matrix is needed, found {}", s.ty(x)) };
+    const LIMIT: i64 = 1 << 24;
+    if rows.max(columns) > LIMIT {
+        unsupported!("a diagonal known at run time of a matrix of {rows} x {columns}: at most {LIMIT} rows and columns");
+    }
     let row = s.constant_value(Tensor::from_fn(DType::I64, &[rows as usize, 1], |i| i as f64));
     let column = s.constant_value(Tensor::from_fn(DType::I64, &[columns as usize], |i| i as f64));
     let upper = s.attributes.int_or("upper", 1)? != 0;

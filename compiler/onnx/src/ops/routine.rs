@@ -347,6 +347,9 @@ fn deform_conv(s: &mut Site) -> Result<ValueId, Fault> {
 fn col2im(s: &mut Site) -> Result<ValueId, Fault> {
     let (x, image, block) = (s.input(0)?, s.input(1)?, s.input(2)?);
     let image = s.sizes(image, "size of the image")?;
+    if image.iter().any(|size| size.as_const().is_some_and(|size| size < 0)) {
+        invalid!("an image cannot have a negative size: {image:?}");
+    }
     let n = image.len();
     let list = |name: &str, default: i64, n: usize| Ok::<_, Fault>(s.attributes.ints(name)?.map_or(vec![default; n], <[i64]>::to_vec));
     let (dilations, pads, strides) = (list("dilations", 1, n)?, list("pads", 0, 2 * n)?, list("strides", 1, n)?);
