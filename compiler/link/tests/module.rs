@@ -58,12 +58,12 @@ fn sections_come_in_streaming_order() {
     }
     expect![[r#"
         custom wasm-torch.manifest
-        6 types
-        16 functions
+        7 types
+        17 functions
         1 table
         1 memory
         2 global
-        exports memory alloc free init pool_limit pool_reserve pool_stats run status stop_flag arena_base
+        exports memory alloc free init pool_limit pool_reserve pool_stats run run_tasks status stop_flag arena_base
         1 element segment
         code
         2 data segments

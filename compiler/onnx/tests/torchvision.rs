@@ -25,8 +25,13 @@ fn every_cached_model_imports_and_verifies() {
 fn every_cached_model_equals_its_golden() {
     let Some(folder) = cached_models("every_cached_model_equals_its_golden") else { return };
     for path in onnx_files(&folder) {
+        let golden = path.with_extension("npz");
+        if !golden.exists() {
+            println!("SKIPPED {}: there is no golden beside it", path.display());
+            continue;
+        }
         let start = std::time::Instant::now();
-        check_golden(&import(&path).graph, &path.with_extension("npz"), 1e-4).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        check_golden(&import(&path).graph, &golden, 1e-4).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         println!("{} {:?}", path.display(), start.elapsed());
     }
 }

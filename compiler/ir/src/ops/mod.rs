@@ -29,6 +29,15 @@ macro_rules! op_error {
     ($($arg:tt)*) => { return Err($crate::ops::OpError(format!($($arg)*))) };
 }
 
+/// No tensor has more elements: far more than a memory holds, and their bytes and products still fit a `usize`.
+const MOST_ELEMENTS: usize = 1 << 40;
+
+/// Whether a type of known sizes has at most [`MOST_ELEMENTS`]; sizes of zero do not excuse the others.
+fn is_countable(ty: &TensorType) -> bool {
+    let Some(shape) = ty.const_shape() else { return true };
+    shape.iter().try_fold(1usize, |n, size| n.checked_mul((*size).max(1))).is_some_and(|n| n <= MOST_ELEMENTS)
+}
+
 /// Number of an operator's own inputs, epilogue operands not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arity {
@@ -193,6 +202,9 @@ impl Op {
             }
             let types: Vec<_> = std::iter::once(base.dtype).chain(inputs[own..].iter().map(|t| t.dtype)).collect();
             outputs[0].dtype = epilogue.result_type(&types).map_err(OpError)?;
+        }
+        if let Some(ty) = outputs.iter().find(|ty| !is_countable(ty)) {
+            op_error!("the result {ty} would have more than {MOST_ELEMENTS} elements");
         }
         Ok(outputs)
     }
