@@ -204,6 +204,9 @@ impl<'m> Importer<'m> {
         let mut parts = vec![];
         for v in list {
             let mut shape = site.shape(*v);
+            if shape.len() != rank {
+                invalid!("its iterations give tensors of {rank} and of {} dimensions, which do not stack", shape.len());
+            }
             shape.insert(axis, 1i64.into());
             parts.push(site.reshape(*v, shape)?);
         }

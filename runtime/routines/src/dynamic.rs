@@ -141,14 +141,14 @@ pub fn pad(call: &mut Call) -> Done {
         let Some(axis) = axis.filter(|a| *a < rank) else { return fail(Status::InvalidInput, i) };
         let (low, high) = (pads.int(i), pads.int(n + i));
         let size = (x.dim(axis) as i64).saturating_add(low).saturating_add(high);
-        expect_size(size.max(0) as usize, out.dim(axis))?;
+        expect_size(usize::try_from(size.max(0)).unwrap_or(usize::MAX), out.dim(axis))?;
         set(&mut before, axis, low);
     }
     for i in 0..out.len() {
         let (mut rest, mut at, mut stride) = (i, Some(0), 1);
         for d in (0..rank).rev() {
             let size = out.dim(d).max(1);
-            let from = source((rest % size) as i64 - get(&before, d, 0), x.dim(d) as i64, mode);
+            let from = source(((rest % size) as i64).saturating_sub(get(&before, d, 0)), x.dim(d) as i64, mode);
             at = at.and_then(|at| from.map(|from| at + stride * from as usize));
             rest /= size;
             stride *= x.dim(d);

@@ -203,6 +203,9 @@ impl Op {
             let types: Vec<_> = std::iter::once(base.dtype).chain(inputs[own..].iter().map(|t| t.dtype)).collect();
             outputs[0].dtype = epilogue.result_type(&types).map_err(OpError)?;
         }
+        if let Some(ty) = outputs.iter().find(|ty| ty.shape.iter().any(|size| size.as_const().is_some_and(|size| size < 0))) {
+            op_error!("the result {ty} would have a negative size");
+        }
         if let Some(ty) = outputs.iter().find(|ty| !is_countable(ty)) {
             op_error!("the result {ty} would have more than {MOST_ELEMENTS} elements");
         }

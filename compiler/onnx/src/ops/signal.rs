@@ -79,7 +79,8 @@ impl Transform {
     /// `[from · parts, to · parts]`: rows for the parts of each input element, columns for those of each output element.
     fn table(&self, dtype: DType) -> Result<Tensor, Fault> {
         let parts = |complex: bool| if complex { 2 } else { 1 };
-        let (rows, columns) = (self.from * parts(self.complex_in), self.to * parts(self.complex_out));
+        let rows = self.from.saturating_mul(parts(self.complex_in));
+        let columns = self.to.saturating_mul(parts(self.complex_out));
         if self.length < 1 || rows.saturating_mul(columns) > LIMIT {
             unsupported!("a Fourier transform of length {} is too large to be written as a table", self.length);
         }

@@ -3,6 +3,7 @@
 use crate::algorithm::{Access, Affine, Algorithm, Map as MapNest};
 use crate::attrs;
 use crate::dim::Dim;
+use crate::dtype::{Class, DType};
 use crate::graph::TensorType;
 use crate::op_error;
 use crate::ops::{Arity, OpDef, OpError};
@@ -82,12 +83,13 @@ impl OpDef for Map {
         if shape.len() > 1 || self.body.result_type(&dtypes).ok()?.is_float() {
             return None;
         }
-        (0..elements as usize).map(|i| element_size(&self.body, known, i)).collect()
+        let steps = self.body.step_types(&dtypes).ok()?;
+        (0..elements as usize).map(|i| element_size(&self.body, &steps, known, i)).collect()
     }
 }
 
-/// One element of a pointwise expression over sizes.
-fn element_size(body: &Pointwise, known: &[Option<&[Dim]>], i: usize) -> Option<Dim> {
+/// One element of a pointwise expression over sizes; with the types of its steps.
+fn element_size(body: &Pointwise, types: &[DType], known: &[Option<&[Dim]>], i: usize) -> Option<Dim> {
     let mut results: Vec<Option<Dim>> = vec![];
     let read = |o: &Operand, results: &[Option<Dim>]| match *o {
         Operand::Arg(a) => {
@@ -101,7 +103,7 @@ fn element_size(body: &Pointwise, known: &[Option<&[Dim]>], i: usize) -> Option<
     if body.is_identity() {
         return read(&Operand::Arg(0), &results);
     }
-    for step in &body.steps {
+    for (step, dtype) in body.steps.iter().zip(types) {
         let x: Vec<Option<Dim>> = step.operands.iter().map(|o| read(o, &results)).collect();
         let truth = |b: bool| Some(Dim::from(i64::from(b)));
         let result = match (step.f, &x[..]) {
@@ -113,7 +115,8 @@ fn element_size(body: &Pointwise, known: &[Option<&[Dim]>], i: usize) -> Option<
             (f, [Some(a)]) => match f {
                 Fn::Neg => Some(-a.clone()),
                 Fn::Cast(to) if to.is_int() => Some(a.clone()),
-                Fn::Not => a.as_const().and_then(|a| truth(a == 0)),
+                Fn::Not if *dtype == DType::Bool => a.as_const().and_then(|a| truth(a == 0)),
+                Fn::Not if dtype.class() == Class::Signed => a.as_const().map(|a| (!a).into()),
                 Fn::Abs => a.as_const().map(|a| a.abs().into()),
                 _ => None,
             },
