@@ -6,7 +6,7 @@ NPM ?= npm
 CACHE := $(or $(WASM_TORCH_CACHE),$(HOME)/.cache/wasm-torch)
 OUT := target/modules
 
-.PHONY: demo demo-web test check rust web browser bench bench-operators bench-int8 models zoo audit sbom miri load clean
+.PHONY: demo demo-web test check rust web browser python bench bench-operators bench-int8 models zoo audit sbom miri load clean
 
 # Always for the whole workspace: built for one package, dependencies have other features and compile again.
 build = $(CARGO) build --workspace --bins

@@ -19,7 +19,9 @@ const matmul = fileURLToPath(new URL('matmul.mjs', import.meta.url));
 const products = ['512', '1024'];
 for (const size of products) execFileSync(process.execPath, [matmul, size, folder], { stdio: 'inherit' });
 
-const found = (await readdir(models)).filter((file) => file.endsWith('.dynamo.onnx')).sort();
+// Those with results to compare with.
+const files = await readdir(models);
+const found = files.filter((file) => file.endsWith('.dynamo.onnx') && files.includes(file.replace(/onnx$/, 'npz'))).sort();
 const sources = [...products.map((size) => join(folder, `matmul_${size}`)), ...found.map((file) => join(models, file.slice(0, -'.onnx'.length)))];
 const config = sources.map((source) => {
   const name = source.split('/').at(-1).replace('.dynamo', '');
