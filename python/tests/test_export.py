@@ -141,7 +141,8 @@ def test_an_exception_of_the_progress_function_ends_the_export(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_interrupts_end_the_export(tmp_path):
     code = """if True:
-        import sys, time, wasm_torch
+        import signal, sys, time, wasm_torch
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Background jobs inherit that it is ignored.
         def say(stage):
             print(stage, flush=True)
             time.sleep(0.2)
