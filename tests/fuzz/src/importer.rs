@@ -99,20 +99,7 @@ fn compile(input: &[u8]) -> Result<Verdict, String> {
         variants: Some(vec!["baseline".into()]),
         ..ExportOptions::default()
     };
-    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let output = folder.path().join("model.wasm");
-    let result = wasm_torch::export(Source::Bytes(input), &output, &options, &mut |_| {});
-    let files = std::fs::read_dir(folder.path()).map_err(|e| e.to_string())?.count();
-    match result {
-        Ok(_) => {
-            let module = std::fs::read(&output).map_err(|e| e.to_string())?;
-            link::read_image(&module).map_err(|e| format!("unreadable module: {e}"))?;
-            Ok(Verdict::Accepted)
-        }
-        Err(_) if files > 0 => Err(format!("{files} files are left after an error")),
-        Err(error) if is_bug(&error) => Err(format!("compiler bug: {error}")),
-        Err(_) => Ok(Verdict::Refused),
-    }
+    exported(Source::Bytes(input), &options)
 }
 
 /// Errors that blame the compiler.
@@ -143,4 +130,22 @@ fn surroundings() -> &'static Path {
         (folder, model)
     });
     model
+}
+
+/// Exports into an empty folder: a readable module, or an error that is the model's and leaves no file.
+pub fn exported<'a>(source: impl Into<Source<'a>>, options: &ExportOptions) -> Result<Verdict, String> {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let output = folder.path().join("model.wasm");
+    let result = wasm_torch::export(source, &output, options, &mut |_| {});
+    let files = std::fs::read_dir(folder.path()).map_err(|e| e.to_string())?.count();
+    match result {
+        Ok(_) => {
+            let module = std::fs::read(&output).map_err(|e| e.to_string())?;
+            link::read_image(&module).map_err(|e| format!("unreadable module: {e}"))?;
+            Ok(Verdict::Accepted)
+        }
+        Err(_) if files > 0 => Err(format!("{files} files are left after an error")),
+        Err(error) if is_bug(&error) => Err(format!("compiler bug: {error}")),
+        Err(_) => Ok(Verdict::Refused),
+    }
 }

@@ -132,18 +132,5 @@ fn export(input: &[u8]) -> Result<Verdict, String> {
         }
     };
     let Some(options) = options else { return Ok(Verdict::Refused) };
-    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let output = folder.path().join("model.wasm");
-    let result = wasm_torch::export(&wasm_torch_tests::models().join(model), &output, &options, &mut |_| {});
-    let files = std::fs::read_dir(folder.path()).map_err(|e| e.to_string())?.count();
-    match result {
-        Ok(_) => {
-            let module = std::fs::read(&output).map_err(|e| e.to_string())?;
-            link::read_image(&module).map_err(|e| format!("unreadable module: {e}"))?;
-            Ok(Verdict::Accepted)
-        }
-        Err(_) if files > 0 => Err(format!("{files} files are left after an error")),
-        Err(error) if crate::importer::is_bug(&error) => Err(format!("compiler bug: {error}")),
-        Err(_) => Ok(Verdict::Refused),
-    }
+    crate::importer::exported(&wasm_torch_tests::models().join(model), &options)
 }
