@@ -53,6 +53,8 @@ export function detect(): Features {
   const why: Record<string, string> = {};
   if (hasSimd()) for (const name of ['simd128', ...WITH_SIMD]) available.add(name);
   else why.simd128 = 'the engine has no 128-bit SIMD (Chrome 91, Firefox 89, Safari 16.4; some privacy modes switch it off)';
+  if (typeof DecompressionStream === 'function') available.add('deflate');
+  else why.deflate = 'the engine has no DecompressionStream (Firefox 113)';
   if (validates('relaxed-simd')) available.add('relaxed-simd');
   else why['relaxed-simd'] = 'the engine has no relaxed SIMD (Chrome 114, Firefox 145)';
   if (available.has('relaxed-simd')) {

@@ -130,7 +130,7 @@ async function stream<T extends Disposable>(opened: Opened, { open, features }: 
       if (section.id !== CUSTOM) own.push({ id: section.id, contents });
       else if (variant.section !== undefined) {
         const code = namedSection(contents).get(variant.section);
-        if (code !== undefined) compiled = compile(code, variant);
+        if (code !== undefined) compiled = compile(variant.features.includes('deflate') ? inflate(code) : code, variant);
       }
     }
     compiled ??= ownCode();
@@ -153,14 +153,23 @@ async function stream<T extends Disposable>(opened: Opened, { open, features }: 
 }
 
 /** Starts the compiler; whoever awaits it gets its complaint. */
-function compile(bytes: Uint8Array, variant: Variant): Promise<WebAssembly.Module> {
-  // Small code takes less time than the way to the engine's compiler and back.
-  const compiling = async () => (bytes.length < SMALL_CODE ? new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>) : WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>));
+function compile(code: Uint8Array | Promise<Uint8Array>, variant: Variant): Promise<WebAssembly.Module> {
+  const compiling = async () => {
+    const bytes = (await code) as Uint8Array<ArrayBuffer>;
+    // Small code takes less time than the way to the engine's compiler and back.
+    return bytes.length < SMALL_CODE ? new WebAssembly.Module(bytes) : WebAssembly.compile(bytes);
+  };
   const compiled = compiling().catch((cause: unknown) => {
     throw new WasmTorchError('invalid-module', `The engine rejects the module: ${messageOf(cause)}.`, `the file is damaged, or the engine lacks one of: ${variant.features.join(', ') || 'no special features'}`, cause);
   });
   compiled.catch(() => {});
   return compiled;
+}
+
+/** The code in a compressed section. */
+async function inflate(section: Uint8Array): Promise<Uint8Array> {
+  const expanded = new Blob([section as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream('deflate'));
+  return new Uint8Array(await new Response(expanded).arrayBuffer());
 }
 
 /** Writes the segments of the data section, in order, to where they belong in memory; `written` says how far it is. */

@@ -10,7 +10,7 @@ export type VariantName = 'baseline' | 'relaxed' | 'threads' | 'relaxed+threads'
 export interface Variant {
   readonly name: VariantName;
   readonly features: readonly string[];
-  /** The custom section that holds it; none for the file's own code. */
+  /** The custom section that holds it, compressed when it needs the feature `deflate`; none for the file's own code. */
   readonly section?: string;
 }
 

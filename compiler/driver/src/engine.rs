@@ -156,10 +156,10 @@ impl Instance {
         let mut whole = variant == image.manifest.variant && image.manifest.external_weights.is_none() && options.cache.is_none();
         let interruptible = options.interruptible && !variant.contains("threads");
         let engine = host::engine(interruptible)?;
-        let mut module = host::compile(engine, if whole { bytes } else { code }, options.cache.as_deref())?;
+        let mut module = host::compile(engine, if whole { bytes } else { &code }, options.cache.as_deref())?;
         if whole && module.imports().len() > 0 {
             whole = false;
-            module = host::compile(engine, code, None)?;
+            module = host::compile(engine, &code, None)?;
         }
         Instance::instantiate(engine, image, variant, module, whole, options.clone())
     }

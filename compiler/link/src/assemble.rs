@@ -16,7 +16,16 @@ const HEADER: &[u8] = b"\0asm\x01\0\0\0";
 /// A further variant: the contents of a custom section.
 pub struct Extra {
     pub kind: Kind,
-    pub wasm: Vec<u8>,
+    /// Its module, compressed.
+    pub contents: Vec<u8>,
+}
+
+impl Extra {
+    /// zlib's format, which `DecompressionStream` and every language's library read. The compressor is one crate without
+    /// code for particular processors: the same bytes everywhere.
+    pub fn new(kind: Kind, wasm: &[u8]) -> Extra {
+        Extra { kind, contents: miniz_oxide::deflate::compress_to_vec_zlib(wasm, 9) }
+    }
 }
 
 /// Writes the file around the linked code. The sizes lack those of the kernels. With `stored` = 0 the weights are left
@@ -32,7 +41,7 @@ pub fn assemble(
 ) -> Result<(Vec<u8>, Sizes), LinkError> {
     let manifest = custom_section(abi::MANIFEST_SECTION, &serde_json::to_vec(manifest).map_err(broken)?);
     let extras: Vec<(Kind, Vec<u8>)> =
-        extras.iter().map(|extra| (extra.kind, custom_section(&extra.kind.section(), &extra.wasm))).collect();
+        extras.iter().map(|extra| (extra.kind, custom_section(&extra.kind.section(), &extra.contents))).collect();
     let extra_bytes: usize = extras.iter().map(|(_, section)| section.len()).sum();
     let segments = [segment_header(layout.steps, records.len()), segment_header(layout.weights_base, stored)];
     let has = [!records.is_empty(), stored > 0];

@@ -37,6 +37,9 @@ pub fn validate(kind: Kind, wasm: &[u8]) -> Result<(), LinkError> {
 /// Relaxed dot products of bytes whose second operand is unsigned. Engines may do otherwise: a host has to try.
 const UNSIGNED_DOT: &str = "relaxed-dot-unsigned";
 
+/// The variant's section is compressed: a host has to expand it.
+pub const DEFLATE: &str = "deflate";
+
 /// Whether code has dot products that engines may compute in different ways.
 fn has_relaxed_dots(code: &[u8]) -> bool {
     let bodies = Parser::new(0).parse_all(code).filter_map(|payload| match payload {

@@ -194,8 +194,10 @@ pub fn link_optimised(
     for kind in further {
         let wasm = Sections::read(&code(*kind, true)?)?.into_module()?;
         let (name, bytes) = (kind.name().to_string(), wasm.len() as u32);
-        variants.push(Variant { name, features: describe::features(*kind, &wasm)?, section: kind.section(), bytes });
-        extras.push(Extra { kind: *kind, wasm });
+        let mut features = describe::features(*kind, &wasm)?;
+        features.push(describe::DEFLATE.to_string());
+        variants.push(Variant { name, features, section: kind.section(), bytes });
+        extras.push(Extra::new(*kind, &wasm));
     }
 
     let described = Variant { name: own.name().into(), features: describe::features(*own, &own_code)?, section: String::new(), bytes: 0 };

@@ -1,7 +1,9 @@
 //! Reads manifest and sizes back from bytes of any origin. It checks that the file is whole, not that its code is valid.
 
 use crate::Sizes;
+use crate::describe::DEFLATE;
 use abi::manifest::Manifest;
+use std::borrow::Cow;
 use std::ops::Range;
 use wasmparser::{BinaryReader, DataKind, DataSectionReader, Operator};
 
@@ -108,13 +110,19 @@ pub struct DataSegment<'a> {
 
 impl<'a> Image<'a> {
     /// The module of a variant, without data.
-    pub fn variant(&self, name: &str) -> Option<&'a [u8]> {
+    pub fn variant(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         if name == self.manifest.variant {
-            return Some(self.own);
+            return Some(self.own.into());
         }
         let variant = self.manifest.variants.iter().find(|variant| variant.name == name)?;
         let section = self.sections.iter().find(|section| section.id == CUSTOM && section.name == variant.section)?;
-        (section.contents.len() == variant.bytes as usize).then_some(section.contents)
+        let code: Cow<[u8]> = if variant.features.iter().any(|feature| feature == DEFLATE) {
+            let most = MAX_CODE_BYTES.min(variant.bytes as usize);
+            miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(section.contents, most).ok()?.into()
+        } else {
+            section.contents.into()
+        };
+        (code.len() == variant.bytes as usize).then_some(code)
     }
 }
 
@@ -147,6 +155,8 @@ fn segments<'a>(section: &Section<'a>) -> Result<Vec<DataSegment<'a>>, ManifestE
 }
 
 const HEADER: usize = 8;
+/// More code than an engine takes.
+const MAX_CODE_BYTES: usize = 1 << 30;
 const CUSTOM: u8 = 0;
 const DATA: u8 = 11;
 

@@ -51,7 +51,8 @@ fn variants_import_their_memory_and_export_what_the_file_does() {
         let code = image.variant(&variant.name).expect("is there");
         assert_eq!(code.len(), variant.bytes as usize);
         let mut exports = vec![];
-        for payload in Parser::new(0).parse_all(code) {
+        assert!(variant.features.iter().any(|f| f == "deflate"));
+        for payload in Parser::new(0).parse_all(&code) {
             match payload.expect("a valid module") {
                 Payload::ImportSection(section) => {
                     let imports: Vec<_> = section.into_imports().map(|import| import.expect("an import")).collect();
@@ -84,9 +85,9 @@ fn the_prefix_is_the_own_code() {
         let image = read_image(&file).expect("reads");
         assert_eq!((image.manifest.variant.as_str(), image.manifest.variants.len()), (own.name(), 0));
         let code = image.variant(own.name()).expect("is there");
-        assert!(file.starts_with(code));
+        assert!(file.starts_with(&code));
         assert_eq!(image.data.iter().map(|segment| segment.address).max(), Some(image.manifest.memory.weights_base));
-        wasmparser::validate(code).expect("a module");
+        wasmparser::validate(&code).expect("a module");
     }
 }
 
@@ -119,7 +120,8 @@ fn kernels_are_numbered_alike() {
     let file = link_variants(&plan, &other, &info(&Kind::ALL)).expect("links").wasm;
     let image = read_image(&file).expect("reads");
     for name in ["baseline", "relaxed", "threads", "relaxed+threads"] {
-        let tables = Parser::new(0).parse_all(image.variant(name).expect("is there")).filter_map(|payload| match payload.expect("valid") {
+        let code = image.variant(name).expect("is there");
+        let tables = Parser::new(0).parse_all(&code).filter_map(|payload| match payload.expect("valid") {
             Payload::TableSection(section) => Some(section.into_iter().next().expect("a table").expect("valid").ty.initial),
             _ => None,
         });
@@ -148,6 +150,15 @@ fn a_damaged_variant_is_not_found() {
     let image = read_image(&file).expect("the rest reads");
     assert!(image.variant("threads").is_none());
     assert!(image.variant("relaxed").is_some() && image.variant("nonsense").is_none());
+    // Contents that do not expand, or to more than they say.
+    let relaxed = b"wasm-torch.variant.relaxed";
+    let at = file.windows(relaxed.len()).enumerate().filter(|(_, w)| w == relaxed).nth(2).map_or(0, |(at, _)| at + relaxed.len());
+    let mut broken = file.clone();
+    broken[at + 40] ^= 0xff;
+    assert!(read_image(&broken).expect("reads").variant("relaxed").is_none());
+    let mut longer = read_image(&file).expect("reads");
+    longer.manifest.variants.iter_mut().for_each(|variant| variant.bytes -= 1);
+    assert!(longer.variant("relaxed").is_none());
     assert!(read_image(&file[..file.len() - 1]).is_err(), "cut off");
 }
 

@@ -51,7 +51,7 @@ pub const BASELINE: &str = "baseline";
 pub struct Variant {
     pub name: String,
     pub features: Vec<String>,
-    /// Name of the custom section that holds it.
+    /// Name of the custom section that holds it, compressed in zlib's format if one of the features is `deflate`.
     pub section: String,
     /// Size of the module.
     pub bytes: u32,

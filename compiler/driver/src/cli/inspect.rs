@@ -107,7 +107,8 @@ fn variants(info: &ModuleInfo) -> String {
     let more = |v: &abi::manifest::Variant| {
         let features: Vec<&str> = v.features.iter().filter(|f| !info.features.contains(f)).map(String::as_str).collect();
         let needs = if features.is_empty() { String::new() } else { format!(": {}", features.join(", ")) };
-        format!("{} ({}{needs})", v.name, table::bytes(v.bytes.into()))
+        let bytes = info.sizes.variants.iter().find(|(name, _)| *name == v.name).map_or(0, |(_, bytes)| *bytes as u64);
+        format!("{} ({}{needs})", v.name, table::bytes(bytes))
     };
     std::iter::once(info.variant.clone()).chain(info.variants.iter().map(more)).collect::<Vec<_>>().join(", ")
 }

@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 /// What wasmtime can do on every processor that it compiles for.
 const FEATURES: &[&str] =
     &["simd128", "bulk-memory", "multivalue", "mutable-globals", "nontrapping-fptoint", "reference-types", "sign-ext", "relaxed-simd"];
+/// What `link` reads: compressed sections.
+const DEFLATE: &str = "deflate";
 /// Where its relaxed dot products read the second operand as unsigned.
 const UNSIGNED_DOT: &str = "relaxed-dot-unsigned";
 /// And with threads.
@@ -35,6 +37,7 @@ pub fn choose(manifest: &Manifest, options: &LoadOptions, threads: u32) -> Resul
         return Ok(name.clone());
     }
     let mut features = FEATURES.to_vec();
+    features.push(DEFLATE);
     if has_unsigned_dot() {
         features.push(UNSIGNED_DOT);
     }

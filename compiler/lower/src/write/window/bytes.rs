@@ -1,17 +1,17 @@
 //! Depthwise convolution of bytes whose channels lie side by side. Rows of the window are taken in pairs: two taps of a
 //! channel stand beside each other as 16-bit lanes, and one `i32x4.dot_i16x8_s` adds their products to four channels. The
-//! weights lie in the order in which they are read, `[channel / 8][half][pair of rows][tap][4][2]`; in a last row without a
-//! partner, neighbouring taps are pairs. After them lie the weights of `quads.rs`, which multiplies in relaxed variants.
+//! weights are stored as `[channel / 8][row][tap][8]` bytes; a step of their own brings them into the order in which they are
+//! read, `[channel / 8][half][pair of rows][tap][4][2]`; in a last row without a partner, neighbouring taps are pairs. In
+//! relaxed variants that step makes, and the kernel reads, the order of `quads.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::loops::{Tasks, for_even_tiles, for_rows};
 use super::{Cursor, Nest, Place, bytes, quads};
-use crate::cx::{Cx, NodeCx, new_kernel};
+use crate::cx::{Cx, NodeCx, new_kernel, pointer};
 use crate::lanes::{self, Lanes, Pattern};
-use crate::plan::Arg;
 use crate::pointwise;
-use crate::view::{View, linear};
+use crate::view::{Source, View, linear};
 use ir::algorithm::{Axis, Combine};
 use ir::tensor::indices;
 use ir::{DType, Tensor};
@@ -75,19 +75,13 @@ impl<'a> Bytes<'a> {
         let tasks = Tasks::of_parts(nest.product(&rows), nest.tasks_wanted(cx), nest.extents[self.tiled], 2 * WIDEST);
         let mut k = new_kernel(nest.name(&format!("pairs_c{}_w{}", nest.extents[self.channel], nest.extents[self.tiled])), &cx.options);
         let is_relaxed = cx.options.relaxed_dot && nest.x.view.dtype == DType::U8;
-        let mut weights = self.pack(nest);
-        let quads = weights.len();
-        weights.extend(self.pack_quads(nest));
-        let packed = cx.weight(&format!("{} weights", nx.name), weights, nx.origin);
-        let mut args = vec![nest.x.arg(), nest.out.arg(), Arg::Weight(packed, 0)];
-        let (x, out, w) = (nest.x.param(&mut k, "x"), nest.out.param(&mut k, "out"), k.weights("w"));
+        let form =
+            if is_relaxed { Form::Quads(quads::Locals::new(&mut k, self.taps)) } else { Form::Pairs(Locals::new(&mut k, self.taps)) };
+        let weights = self.expanded(cx, nest, nx, &form);
+        let mut args = vec![nest.x.arg(), nest.out.arg(), weights.arg_at(0)];
+        let (x, out, w) = (nest.x.param(&mut k, "x"), nest.out.param(&mut k, "out"), pointer(&mut k, "w", &weights));
         let operands: Vec<V<I32>> = nest.operands.iter().map(|operand| operand.param(&mut k, "operand")).collect();
         args.extend(nest.operands.iter().map(Place::arg));
-        let form = if is_relaxed {
-            Form::Quads(quads::Locals::new(&mut k, self.taps), quads)
-        } else {
-            Form::Pairs(Locals::new(&mut k, self.taps))
-        };
         let widest = if is_relaxed { quads::WIDEST } else { WIDEST };
         for_rows(&mut k, nest, &rows, Some(self.tiled), &tasks, |k, row| {
             let all: Vec<Cursor> = [Cursor { place: &nest.x, at: x }, Cursor { place: &nest.out, at: out }]
@@ -108,11 +102,8 @@ impl<'a> Bytes<'a> {
         16 * (self.rows.len() / 2 * self.taps + self.rows.len() % 2 * self.taps.div_ceil(2))
     }
 
-    /// The weight of a tap in a row of the window; zero beyond the last one.
-    pub fn weight(&self, nest: &Nest, row: usize, tap: usize, channel: usize) -> i8 {
-        if row >= self.rows.len() || tap >= self.taps {
-            return 0;
-        }
+    /// The weight of a tap in a row of the window.
+    fn weight(&self, nest: &Nest, row: usize, tap: usize, channel: usize) -> i8 {
         let access = nest.window.w.as_ref().expect("checked by `of`");
         // Only strides and shape matter, not where the tensor lies.
         let view = View::dense(nest.x.view.source, self.weights.dtype, &self.weights.shape);
@@ -126,38 +117,73 @@ impl<'a> Bytes<'a> {
         self.weights.as_slice::<i8>()[at as usize]
     }
 
+    /// `[group][row][tap][8]`: the weights as the file has them.
     fn pack(&self, nest: &Nest) -> Vec<u8> {
         let channels = nest.extents[self.channel];
-        let mut packed: Vec<i16> = vec![];
-        for group in 0..channels.div_ceil(GROUP) {
-            for first in [0, 4].map(|half| first_channel(group, channels) + half) {
-                let mut pairs = vec![];
-                for row in (1..self.rows.len()).step_by(2) {
-                    pairs.extend((0..self.taps).map(|tap| [(row - 1, tap), (row, tap)]));
-                }
-                if !self.rows.len().is_multiple_of(2) {
-                    let last = self.rows.len() - 1;
-                    pairs.extend((0..self.taps).step_by(2).map(|tap| [(last, tap), (last, tap + 1)]));
-                }
-                for pair in pairs {
-                    for channel in first..first + 4 {
-                        packed.extend(pair.map(|(row, tap)| i16::from(self.weight(nest, row, tap, channel))));
-                    }
-                }
+        let groups = (0..channels.div_ceil(GROUP)).map(|group| first_channel(group, channels));
+        let taps = || indices(&[self.rows.len(), self.taps]);
+        let group =
+            |first| taps().flat_map(move |at| (first..first + GROUP).map(move |channel| self.weight(nest, at[0], at[1], channel) as u8));
+        groups.flat_map(group).collect()
+    }
+
+    /// Bytes of a group's weights in the order in which they are read, whichever form reads them.
+    fn group_bytes(&self) -> usize {
+        (2 * self.half_bytes()).max(self.quad_bytes())
+    }
+
+    /// Adds the step that brings stored weights into the order of a form, a group at a time; the result.
+    fn expanded(&self, cx: &mut Cx, nest: &Nest, nx: &NodeCx, form: &Form) -> View {
+        let stored = cx.weight(&format!("{} weights", nx.name), self.pack(nest), nx.origin);
+        let stored = View::dense(Source::Weight(stored), DType::I8, &[0]);
+        let groups = nest.extents[self.channel].div_ceil(GROUP);
+        let expanded = cx.temporary(&format!("{} expanded weights", nx.name), DType::I8, &[groups * self.group_bytes()]);
+        let mut k = K::new(match form {
+            Form::Pairs(_) => "depthwise_weights_pairs",
+            Form::Quads(_) => "depthwise_weights_quads",
+        });
+        let (from, to) = (pointer(&mut k, "from", &stored), pointer(&mut k, "to", &expanded));
+        let task = k.task();
+        let source = k.let_("source", from + task * (GROUP * self.rows.len() * self.taps) as i32);
+        let target = k.let_("target", to + task * self.group_bytes() as i32);
+        match form {
+            Form::Pairs(_) => self.expand_pairs(&mut k, source, target),
+            Form::Quads(_) => self.expand_quads(&mut k, source, target),
+        }
+        cx.step(k.finish(), vec![stored.arg_at(0), expanded.arg_at(0)], groups as u32, 0, nx.origin, &[&expanded], &[]);
+        expanded
+    }
+
+    /// Where a group's weights of a tap are stored; nowhere beyond the window.
+    pub fn stored(&self, row: usize, tap: usize) -> Option<u32> {
+        (row < self.rows.len() && tap < self.taps).then_some((GROUP * (row * self.taps + tap)) as u32)
+    }
+
+    fn expand_pairs(&self, k: &mut K, source: V<I32>, target: V<I32>) {
+        let none = k.let_("none", lanes::zero::<I16x8>());
+        let mut pairs = vec![];
+        for row in (1..self.rows.len()).step_by(2) {
+            pairs.extend((0..self.taps).map(|tap| [(row - 1, tap), (row, tap)]));
+        }
+        if !self.rows.len().is_multiple_of(2) {
+            let last = self.rows.len() - 1;
+            pairs.extend((0..self.taps).step_by(2).map(|tap| [(last, tap), (last, tap + 1)]));
+        }
+        for (i, pair) in pairs.into_iter().enumerate() {
+            let read = |(row, tap)| self.stored(row, tap).map(|at| v128_load8x8_s(source, at));
+            let [first, second] = pair.map(|tap| read(tap).map_or(none, |tap| k.let_("tap", tap)));
+            for (half, interleave) in [LOW, HIGH].into_iter().enumerate() {
+                let at = (half * self.half_bytes() + 16 * i) as u32;
+                k.store::<I16x8>(target, at, i8x16_shuffle::<I16x8>(interleave, first, second));
             }
         }
-        bytemuck::cast_slice(&packed).to_vec()
     }
 
     /// All channels of one tile. Cursors: the operand, the output, the epilogue's operands.
     fn channels(&self, k: &mut K, nest: &Nest, form: &Form, at_tile: &[Cursor], w: V<I32>, width: usize) {
         let channels = nest.extents[self.channel];
         k.for_("channel", 0, channels.next_multiple_of(GROUP), GROUP as u32, |k, packed| {
-            let (first, per_group) = match form {
-                Form::Pairs(_) => (0, 2 * self.half_bytes()),
-                Form::Quads(_, first) => (*first, self.quad_bytes()),
-            };
-            let w = k.let_("at_weights", w + packed * (per_group / GROUP) as i32 + first as i32);
+            let w = k.let_("at_weights", w + packed * (self.group_bytes() / GROUP) as i32);
             let channel = if channels.is_multiple_of(GROUP) {
                 packed
             } else {
@@ -167,7 +193,7 @@ impl<'a> Bytes<'a> {
             let cursors: Vec<Cursor> = at_tile.iter().map(|c| c.moved(k, "at", &[(self.channel, channel.get())])).collect();
             match form {
                 Form::Pairs(locals) => (0..2).for_each(|half| self.half(k, nest, locals, &cursors, (w, half), width)),
-                Form::Quads(locals, _) => self.eight(k, nest, locals, &cursors, w, width),
+                Form::Quads(locals) => self.eight(k, nest, locals, &cursors, w, width),
             }
         });
     }
@@ -273,10 +299,10 @@ impl Bytes<'_> {
     }
 }
 
-/// How a kernel multiplies: with locals, and where its weights begin.
+/// How a kernel multiplies, with its locals.
 enum Form {
     Pairs(Locals),
-    Quads(quads::Locals, usize),
+    Quads(quads::Locals),
 }
 
 /// Interleave the lower or the upper halves of two vectors of 16-bit lanes.
@@ -284,7 +310,7 @@ const LOW: [u8; 16] = [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23];
 const HIGH: [u8; 16] = [8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31];
 
 /// The first channel of a group: the last group reaches back rather than beyond the end.
-pub fn first_channel(group: usize, channels: usize) -> usize {
+fn first_channel(group: usize, channels: usize) -> usize {
     (group * GROUP).min(channels - GROUP)
 }
 

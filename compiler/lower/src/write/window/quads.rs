@@ -1,14 +1,15 @@
 //! Depthwise convolution of unsigned bytes by relaxed dot products: four rows of the window at a time, whose taps of a
-//! channel stand beside each other in a 32-bit lane. The weights lie as `[channel / 8][four rows][tap][half][4][4]`; rows
+//! channel stand beside each other in a 32-bit lane. The expanded weights lie as `[channel / 8][four rows][tap][half][4][4]`; rows
 //! that are missing have zeros there.
 
 use std::collections::BTreeMap;
 
-use super::bytes::{Bytes, GROUP, first_channel};
+use super::bytes::Bytes;
 use super::{Cursor, Nest, bytes};
 use crate::lanes::{self, Lanes};
 use crate::pointwise;
 use ir::DType;
+use ir::tensor::indices;
 use kernel::{I8x16, I32, I32x4, K, V, i8x16_shuffle, i32x4_relaxed_dot_i8x16_i7x16_add_s, load, v128_load64_zero};
 
 /// Widest tile: two sums for each position.
@@ -35,19 +36,17 @@ impl Bytes<'_> {
         self.rows.len().div_ceil(4) * self.taps * 32
     }
 
-    pub fn pack_quads(&self, nest: &Nest) -> Vec<u8> {
-        let channels = nest.extents[self.channel];
-        let mut packed = vec![];
-        for first in (0..channels.div_ceil(GROUP)).map(|group| first_channel(group, channels)) {
-            for rows in 0..self.rows.len().div_ceil(4) {
-                for tap in 0..self.taps {
-                    for channel in first..first + GROUP {
-                        packed.extend((4 * rows..4 * rows + 4).map(|row| self.weight(nest, row, tap, channel) as u8));
-                    }
-                }
+    pub fn expand_quads(&self, k: &mut K, source: V<I32>, target: V<I32>) {
+        let none = k.let_("none", lanes::zero::<I8x16>());
+        for (i, at) in indices(&[self.rows.len().div_ceil(4), self.taps]).enumerate() {
+            let read = |row| self.stored(row, at[1]).map(|from| v128_load64_zero(source, from).cast::<I8x16>());
+            let rows: [V<I8x16>; 4] = std::array::from_fn(|r| read(4 * at[0] + r).map_or(none, |row| k.let_("row", row)));
+            let upper = k.let_("upper", i8x16_shuffle::<I8x16>(BYTES, rows[0], rows[1]));
+            let lower = k.let_("lower", i8x16_shuffle::<I8x16>(BYTES, rows[2], rows[3]));
+            for (half, interleave) in [LOW, HIGH].into_iter().enumerate() {
+                k.store::<I8x16>(target, (32 * i + 16 * half) as u32, i8x16_shuffle::<I8x16>(interleave, upper, lower));
             }
         }
-        packed
     }
 
     /// Eight channels of one tile. Cursors: the operand, the output, the epilogue's operands.

@@ -10,10 +10,20 @@ const UNROLL_LIMIT: usize = 4;
 
 /// Widens the rows of a tile.
 pub fn write(k: &mut K, writer: &Writer, from: &Rows, to: V<I32>) {
+    let bytes = writer.panels.widened_bytes();
+    if let Rows::Uniform { base, stride } = from {
+        let source = k.let_("source", base.get());
+        k.for_("target_row", to, to + (writer.rows * bytes) as i32, bytes as u32, |k, row| {
+            let target = k.let_("target", row.get());
+            let moved = runs(k, writer, source, target, &writer.nest.depth_in_a);
+            k.set(source, source + (stride - moved) as i32);
+        });
+        return;
+    }
     for row in 0..writer.rows {
         let (pointer, offset) = from.at(row);
         let source = k.let_("source", pointer + offset as i32);
-        let target = k.let_("target", to + (row * writer.panels.widened_bytes()) as i32);
+        let target = k.let_("target", to + (row * bytes) as i32);
         runs(k, writer, source, target, &writer.nest.depth_in_a);
     }
 }
