@@ -7,8 +7,9 @@
 
 use crate::cx::{Cx, NodeCx};
 use crate::extent::Extent;
-use crate::layout::Halos;
+use crate::layout::{self, Halos};
 use crate::view::{View, linear};
+use ir::algorithm::Access;
 use ir::ops::Op;
 use ir::{Algorithm, DType, Graph, NodeId, ValueId};
 use std::collections::{HashMap, HashSet};
@@ -75,15 +76,18 @@ impl Aliases {
 
     fn reads_of(&self, graph: &Graph, id: NodeId, input: usize, algorithm: &Algorithm, winograd: bool) -> Reads {
         let node = graph.node(id);
+        // A pointwise convolution reaches nowhere.
+        let reaches = |access: &Access| access.pad.is_some() && layout::reaches_outside(graph, node, access, algorithm);
         match algorithm {
             Algorithm::View if self.pinned.contains(&node.outputs[0]) => Reads::Dense,
             Algorithm::View => self.reads.get(&node.outputs[0]).copied().unwrap_or(Reads::Any),
             // A view of it, or a copy.
             Algorithm::Shuffle(_) => Reads::Any,
             Algorithm::Map(_) | Algorithm::Reduce(_) => Reads::Runs,
+            Algorithm::Window(w) if input == w.x.operand && graph.ty(node.inputs[input]).dtype == DType::F32 => Reads::Runs,
             Algorithm::Contract(c) => {
                 let is_float = [&c.a, &c.b].iter().all(|o| graph.ty(node.inputs[o.operand]).dtype == DType::F32);
-                let is_padded = winograd || c.a.pad.is_some() || c.b.pad.is_some();
+                let is_padded = winograd || reaches(&c.a) || reaches(&c.b);
                 match input {
                     _ if !is_float || is_padded => Reads::Dense,
                     // It is packed first.
@@ -100,6 +104,14 @@ impl Aliases {
         let runs = || view.shape.last().is_some_and(|size| *size >= SHORTEST_RUN) && view.strides.last() == Some(&1);
         let reads = self.reads.get(&value).copied().unwrap_or(Reads::Any);
         !self.pinned.contains(&value) && (view.is_dense() || reads == Reads::Any || (reads == Reads::Runs && runs()))
+    }
+
+    /// Whether all readers of a value can cope with gaps between its innermost runs, and nobody wants it in another order.
+    pub fn reads_runs_of(&self, graph: &Graph, value: ValueId) -> bool {
+        let reads = self.reads.get(&value).copied().unwrap_or(Reads::Any);
+        let is_long = graph.ty(value).shape.last().and_then(ir::Dim::as_const).is_none_or(|size| size >= SHORTEST_RUN as i64);
+        let is_placed = self.pinned.contains(&value) || self.stored.contains_key(&value);
+        !is_placed && (reads == Reads::Any || (reads == Reads::Runs && is_long))
     }
 
     /// The output of a node that only selects or reorders elements of its input, as a view of that.

@@ -6,6 +6,7 @@ use crate::free;
 use crate::layout::{self, Halos};
 use crate::once;
 use crate::plan::{Plan, Port};
+use crate::slots::{self, Slots};
 use crate::state::{self, StateOf};
 use crate::view::{Source, View};
 use crate::{LowerError, memory, write};
@@ -142,6 +143,9 @@ struct State<'g> {
     last_use: HashMap<ValueId, usize>,
     halos: Halos,
     aliases: Aliases,
+    slots: Slots,
+    /// Results of concatenations some of whose operands are there already.
+    joined: HashMap<ValueId, View>,
     winograd: HashSet<NodeId>,
     order: Vec<NodeId>,
     /// Where outputs of a graph within a node are wanted.
@@ -156,12 +160,16 @@ impl<'g> State<'g> {
         let algorithms: HashMap<NodeId, Algorithm> = order.iter().map(|id| (*id, algorithm(graph, graph.node(*id)))).collect();
         let winograd = write::contract::winograd_nodes(graph, &order, &algorithms, &cx.options);
         let halos = layout::halos(graph, &order, &algorithms, &winograd);
+        let aliases = Aliases::new(graph, &order, &algorithms, &halos, &winograd);
+        let slots = slots::slots(graph, &cx.symbols, &order, &algorithms, &aliases);
         State {
             graph,
             cx,
             views: graph.inputs.iter().copied().zip(inputs.iter().cloned()).collect(),
             last_use: last_uses(graph, &order),
-            aliases: Aliases::new(graph, &order, &algorithms, &halos, &winograd),
+            slots,
+            joined: HashMap::new(),
+            aliases,
             halos,
             winograd,
             order,
@@ -224,9 +232,30 @@ impl<'g> State<'g> {
         })
     }
 
-    /// Where an output goes: where it is wanted, else to a buffer of its own.
+    /// The part of a concatenation behind it that a value is computed in, if there is one.
+    fn slot_view(&mut self, value: ValueId, like: &View) -> Result<Option<View>, LowerError> {
+        let Some(slot) = self.slots.get(&value).copied().filter(|slot| !self.targets.contains_key(&slot.whole)) else { return Ok(None) };
+        let whole = match self.joined.get(&slot.whole) {
+            Some(whole) => whole.clone(),
+            None => {
+                let graph = self.graph;
+                let origin = graph.producer(slot.whole).map_or(&[][..], |id| &graph.node(id).origin);
+                let extents = self.cx.extents(&graph.ty(slot.whole).shape);
+                let sizes = View::roomy(like.source, like.dtype, &extents).0;
+                let whole = match self.slot_view(slot.whole, &sizes)? {
+                    Some(whole) => whole,
+                    None => self.output_view(slot.whole, origin)?,
+                };
+                self.joined.insert(slot.whole, whole.clone());
+                whole
+            }
+        };
+        Ok(Some(slot.within(&whole, like)))
+    }
+
+    /// Where an output goes: where it is wanted or some of it is already, else to a buffer of its own.
     fn output_view(&mut self, value: ValueId, origin: &[std::sync::Arc<str>]) -> Result<View, LowerError> {
-        match self.targets.get(&value) {
+        match self.targets.get(&value).or(self.joined.get(&value)) {
             Some(target) => Ok(target.clone()),
             None => layout::output_view(&mut self.cx, self.graph, value, self.halos.get(&value), origin),
         }
@@ -314,12 +343,14 @@ impl<'g> State<'g> {
                 nx.inputs[access.operand] = copy;
             }
         }
-        let dies = |v: &ValueId| self.last_use.get(v) == Some(&at) && !self.halos.contains_key(v) && !self.aliased(*v);
+        let dies =
+            |v: &ValueId| self.last_use.get(v) == Some(&at) && !self.halos.contains_key(v) && !self.aliased(*v) && !self.is_reserved(*v);
         // An output with a margin needs a buffer of its own.
         let own = self.halos.contains_key(&output) || self.targets.contains_key(&output);
         let in_place = layout::in_place(algorithm, &nx, node, dies).filter(|_| !own);
         let stored = self.aliases.stored(&mut self.cx, &graph.value(output).name, nx.output.dtype, &nx.output.shape, output);
-        nx.output = match (stored, in_place) {
+        let slot = if stored.is_none() { self.slot_view(output, &nx.output)? } else { None };
+        nx.output = match (stored.or(slot), in_place) {
             (Some(view), _) => view,
             (None, Some(i)) => View { dtype: nx.output.dtype, ..nx.inputs[i].clone() },
             (None, None) => self.output_view(output, nx.origin)?,
@@ -328,9 +359,18 @@ impl<'g> State<'g> {
         for value in &node.outputs[1..] {
             nx.outputs.push(self.output_view(*value, nx.origin)?);
         }
-        write::write(&mut self.cx, &nx, algorithm)?;
+        match (&node.op, algorithm) {
+            (Op::Concat(_), Algorithm::Shuffle(nest)) => write::shuffle::write_missing(&mut self.cx, &nx, nest)?,
+            _ => write::write(&mut self.cx, &nx, algorithm)?,
+        }
         self.views.extend(node.outputs.iter().copied().zip(nx.outputs));
         Ok(())
+    }
+
+    /// True when a value lies where a later concatenation gathers its operands.
+    fn is_reserved(&self, value: ValueId) -> bool {
+        let source = self.views[&value].source;
+        self.joined.iter().any(|(whole, view)| view.source == source && !self.views.contains_key(whole))
     }
 
     /// True when another live value, or a model input, shares the bytes of this one.

@@ -52,6 +52,12 @@ fn margin(access: &Access, shape: &[usize], axes: &[Dim]) -> Option<Halo> {
     outside.then(|| Halo { before, after, value: access.pad.expect("a padded access") })
 }
 
+/// Whether an access leaves its operand, as far as sizes are known.
+pub fn reaches_outside(graph: &Graph, node: &Node, access: &Access, algorithm: &Algorithm) -> bool {
+    let shape = graph.ty(node.inputs[access.operand]).const_shape();
+    shape.is_none_or(|shape| margin(access, &shape, &axes(algorithm, false)).is_some())
+}
+
 /// Chooses the values whose producer keeps a halo: computed by a node that can write with gaps, only used by nodes that
 /// can read with gaps, not a model output, and all padded uses agree on the value.
 pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algorithm>, winograd: &HashSet<NodeId>) -> Halos {

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod pointwise;
 pub mod print;
 pub mod schedule;
+mod slots;
 mod state;
 pub mod view;
 mod write;

@@ -21,6 +21,20 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, nest: &Shuffle) -> Result<(), LowerError>
     Ok(())
 }
 
+/// Writes the pieces of a concatenation that are not in their places.
+pub fn write_missing(cx: &mut Cx, nx: &NodeCx, nest: &Shuffle) -> Result<(), LowerError> {
+    for piece in &nest.pieces {
+        let from = &nx.inputs[piece.read.operand];
+        let place = advanced_by(&Walk::of(&nx.output), &piece.start);
+        let is_there =
+            place.moving.is_const() && (from.source, from.offset, &from.strides) == (nx.output.source, place.base, &nx.output.strides);
+        if !is_there || nx.constants[piece.read.operand].is_some() {
+            write_piece(cx, nx, piece)?;
+        }
+    }
+    Ok(())
+}
+
 /// Copies all elements of `from` to `to`, which has the same shape and type; either may have gaps.
 pub fn copy(cx: &mut Cx, from: &View, to: &View, origin: &[Arc<str>]) -> Result<(), LowerError> {
     copy_walks(cx, from.extents(), Walk::of(from), Walk::of(to), origin);
