@@ -44,6 +44,8 @@ pub struct Pass {
     pub place: &'static str,
     /// The lowest level that runs it.
     pub level: Level,
+    /// Whether it is there to compute something else, with fewer bits: what it did is not compared with what was before.
+    pub rounds: bool,
     pub(crate) run: fn(&mut Graph, &mut Context) -> Result<(), OpError>,
 }
 
@@ -58,6 +60,7 @@ const FOLDING: Pass = Pass {
     summary: "computes what depends on constants only and drops operations that change nothing",
     place: "first: exporters leave shape arithmetic and no-ops that hide patterns from every other pass",
     level: Level::O1,
+    rounds: false,
     run: fold::constant_folding,
 };
 const DEAD_CODE: Pass = Pass {
@@ -65,6 +68,7 @@ const DEAD_CODE: Pass = Pass {
     summary: "drops nodes and constants that no output needs",
     place: "after folding, which leaves the folded operands behind",
     level: Level::O1,
+    rounds: false,
     run: dead::eliminate_dead_code,
 };
 const SHARING: Pass = Pass {
@@ -72,6 +76,7 @@ const SHARING: Pass = Pass {
     summary: "computes equal expressions once and keeps equal constants once",
     place: "before fusion, which would copy the difference into epilogues; after it, a fused twin is still a twin",
     level: Level::O1,
+    rounds: false,
     run: share::share_common,
 };
 const POINTWISE: Pass = Pass {
@@ -79,6 +84,7 @@ const POINTWISE: Pass = Pass {
     summary: "merges chains of element-wise operations, and moves them into pooling, reductions, softmax and norms",
     place: "after the fusions into convolutions and matrix products, so that those get their activations first",
     level: Level::O2,
+    rounds: false,
     run: fuse::fuse_pointwise,
 };
 
@@ -89,6 +95,7 @@ pub const PIPELINE: &[Pass] = &[
         summary: "layers between `DequantizeLinear` and `QuantizeLinear` compute on the integers, as quantised models mean it",
         place: "first: folding would expand the weights to f32",
         level: Level::O2,
+        rounds: false,
         run: quantize::integer_layers,
     },
     FOLDING,
@@ -99,6 +106,7 @@ pub const PIPELINE: &[Pass] = &[
         summary: "products of centred 8-bit elements, as quantised models have them, read the 8 bits themselves; exact",
         place: "after folding, which finds the centred weights; before fusion hides the operands' forms",
         level: Level::O2,
+        rounds: false,
         run: quantize::integer_products,
     },
     Pass {
@@ -106,6 +114,7 @@ pub const PIPELINE: &[Pass] = &[
         summary: "folds batch norms into convolution weights; bias, residual sum and activation go into the convolution's epilogue",
         place: "before the layout changes: per-channel constants still have their channels where the exporter put them",
         level: Level::O2,
+        rounds: false,
         run: fuse::fuse_conv_bn_relu,
     },
     Pass {
@@ -113,6 +122,7 @@ pub const PIPELINE: &[Pass] = &[
         summary: "folds constant scales into linear weights; bias, residual sum and activation go into the matrix product's epilogue",
         place: "beside the convolutions, before maps merge with each other",
         level: Level::O2,
+        rounds: false,
         run: fuse::fuse_linear_activation,
     },
     Pass {
@@ -120,6 +130,7 @@ pub const PIPELINE: &[Pass] = &[
         summary: "one product for the projections of attention; scales of queries and keys go behind their product",
         place: "after the biases went into the projections, before anything else is merged with the scales",
         level: Level::O2,
+        rounds: false,
         run: attention::fuse_attention_ops,
     },
     POINTWISE,
@@ -128,6 +139,7 @@ pub const PIPELINE: &[Pass] = &[
         summary: "where it is asked for: layers on 8-bit integers, with the ranges that calibration found",
         place: "after fusion: a layer rounds once, behind its activation; before the layout changes, which 8-bit tensors follow like others",
         level: Level::O2,
+        rounds: true,
         run: quantize::quantize_int8,
     },
     Pass {
@@ -135,6 +147,7 @@ pub const PIPELINE: &[Pass] = &[
         summary: "puts channels last, so that neighbouring channels fill a SIMD vector; transposes move down until they cancel",
         place: "after fusion: fewer nodes carry a layout",
         level: Level::O2,
+        rounds: false,
         run: layout::nhwc_layout,
     },
     Pass { place: "again: the layout pass leaves transposes and reshapes of constants", ..FOLDING },
@@ -145,6 +158,7 @@ pub const PIPELINE: &[Pass] = &[
         summary: "where it is asked for: weights in fewer bits, expanded when the module runs",
         place: "after the last folding, which would expand them again",
         level: Level::O1,
+        rounds: true,
         run: compress::compress_weights,
     },
     Pass { place: "last: nothing unused reaches the lowering", ..DEAD_CODE },

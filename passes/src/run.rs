@@ -74,7 +74,7 @@ fn run_passes(
     let mut report = Report::default();
     for pass in passes.iter().copied() {
         observer(Event::Begin(pass));
-        let before = options.check.as_ref().map(|_| graph.clone());
+        let before = options.check.as_ref().filter(|_| !pass.rounds).map(|_| graph.clone());
         let nodes_before = graph.order().len();
         context.begin(pass.name);
         let op = |error| PassError::Op { pass: pass.name, error };
@@ -140,6 +140,7 @@ mod tests {
         summary: "",
         place: "",
         level: Level::O1,
+        rounds: false,
         run: |graph, _| {
             let node = graph.order()[0];
             graph.node_mut(node).inputs.pop();
@@ -153,6 +154,7 @@ mod tests {
         summary: "",
         place: "",
         level: Level::O1,
+        rounds: false,
         run: |graph, _| {
             let node = graph.order()[0];
             graph.node_mut(node).op = Map::of(Fn::Mul).into();

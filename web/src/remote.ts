@@ -3,12 +3,12 @@
 import { unlessAborted } from './abort.js';
 import type { TypedArray } from './dtype.js';
 import type { Backend, CallOptions, CallResult, ModelInfo, Settings } from './engine.js';
-import { fromPlain, type PlainError, WasmTorchError } from './errors.js';
+import { fromPlain, messageOf, type PlainError, WasmTorchError } from './errors.js';
 import type { MemoryStats } from './instance.js';
 import type { LoadedModule, LoadOptions, Progress } from './load.js';
-import type { Port } from './port.js';
+import type { Platform, Port } from './port.js';
 import type { Opened } from './source.js';
-import type { Watch } from './threads.js';
+import type { ThreadStart, Watch } from './threads.js';
 
 /** What the page asks of the worker. `arena` is a number that the worker gave. */
 export type Request =
@@ -26,7 +26,7 @@ export type Request =
   | { readonly kind: 'share' | 'dispose'; readonly arena: number };
 
 /** What the page says without an answer. */
-export type Notice = { readonly kind: 'pieces'; readonly pieces: readonly (Uint8Array | undefined)[] } | { readonly kind: 'cancel' };
+export type Notice = { readonly kind: 'pieces'; readonly pieces: readonly (Uint8Array | undefined)[] } | { readonly kind: 'thread-failed'; readonly message: string } | { readonly kind: 'cancel' };
 
 export type RemoteLoadOptions = Pick<LoadOptions, 'variant' | 'cache' | 'integrity' | 'weightsUrl' | 'stallTimeout'>;
 
@@ -46,6 +46,8 @@ export interface Reply {
   readonly lock?: string;
   /** Threads of the model in the worker. */
   readonly watch?: Watch;
+  /** A thread that the page is to start for the model; null: they are to end. */
+  readonly thread?: ThreadStart | null;
 }
 
 /** One worker and what it was asked. */
@@ -59,19 +61,23 @@ export class Connection {
   users = 1;
   tail: Promise<unknown> = Promise.resolve();
   readonly #port: Port;
+  readonly #startThread: Platform['startThread'];
+  #threads: Port[] = [];
   readonly #pending = new Map<number, { readonly resolve: (value: never) => void; readonly reject: (error: unknown) => void }>();
   #next = 0;
   #failure: WasmTorchError | undefined;
 
-  constructor(port: Port) {
+  constructor(port: Port, startThread: Platform['startThread']) {
     this.#port = port;
+    this.#startThread = startThread;
     let guard: () => void;
     this.guarded = new Promise((resolve) => (guard = resolve));
     this.alive = new Promise((resolve, reject) => {
       port.listen(
-        ({ id, value, error, progress, lock, watch }: Reply) => {
+        ({ id, value, error, progress, lock, watch, thread }: Reply) => {
           if (progress !== undefined) return this.onProgress?.(progress);
           if (watch !== undefined) return watchThreads(watch);
+          if (thread !== undefined) return thread === null ? this.#endThreads() : this.#start(thread);
           if (lock !== undefined) {
             onceFree(lock, () => this.fail('The worker died.'));
             return guard();
@@ -108,9 +114,27 @@ export class Connection {
   /** Ends the worker; what was asked and is not answered fails with `error`. */
   end(error: unknown): void {
     this.#port.terminate();
+    this.#endThreads();
     this.#failure ??= error instanceof WasmTorchError ? error : new WasmTorchError('disposed', 'The model was disposed.');
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
+  }
+
+  #start(thread: ThreadStart): void {
+    const failed = (message: string) => this.tell({ kind: 'thread-failed', message });
+    try {
+      const port = this.#startThread!();
+      this.#threads.push(port);
+      port.listen(failed, failed);
+      port.post(thread);
+    } catch (error) {
+      failed(messageOf(error));
+    }
+  }
+
+  #endThreads(): void {
+    for (const port of this.#threads) port.terminate();
+    this.#threads = [];
   }
 
   fail(message: string): void {

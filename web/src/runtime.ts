@@ -177,9 +177,9 @@ export class Runtime {
   async #connect(signal: AbortSignal | undefined): Promise<Connection | undefined> {
     let connection: Connection | undefined;
     try {
-      const { startWorker } = this.#platform;
+      const { startWorker, startThread } = this.#platform;
       if (startWorker === undefined || typeof Worker === 'undefined') throw new Error('there are no workers here');
-      connection = new Connection(startWorker());
+      connection = new Connection(startWorker(), startThread);
       await unlessAborted(connection.alive, signal);
       return connection;
     } catch (error) {

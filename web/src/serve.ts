@@ -5,8 +5,9 @@ import { Engine } from './engine.js';
 import { toPlain } from './errors.js';
 import type { Progress } from './load.js';
 import { hold, lockName } from './lock.js';
+import type { Port } from './port.js';
 import type { Notice, Reply, Request } from './remote.js';
-import type { Watch } from './threads.js';
+import type { ThreadStart, Watch } from './threads.js';
 
 /** Answers a page's requests. */
 export function serveModels(): void {
@@ -21,7 +22,14 @@ export function serveModels(): void {
   };
   const say = (reply: Reply, transfer: Transferable[] = []) => postMessage(reply, { transfer });
 
-  const here = { ...platform, watch: (watch: Watch) => say({ watch }) };
+  // The page starts the threads: a worker that starts one itself may wait in Firefox for ever.
+  let threadFailed = (_message: string) => {};
+  const startThread = (): Port => ({
+    post: (thread) => say({ thread: thread as ThreadStart }),
+    listen: (_, onError) => void (threadFailed = onError),
+    terminate: () => say({ thread: null }),
+  });
+  const here = { ...platform, startThread, watch: (watch: Watch) => say({ watch }) };
 
   const answer = async (request: Request): Promise<[value?: unknown, transfer?: Transferable[]]> => {
     if (request.kind === 'start' || request.kind === 'load') {
@@ -51,6 +59,7 @@ export function serveModels(): void {
       pieces.push(...data.pieces);
       return wake();
     }
+    if (data.kind === 'thread-failed') return threadFailed(data.message);
     const { id } = data;
     try {
       const [value, transfer] = await answer(data);

@@ -61,6 +61,8 @@ fn levels_and_passes_shape_the_module() {
     assert!(!some.contains(&"nhwc_layout".to_string()) && !some.contains(&"share_common".to_string()));
     assert_eq!(passes(&["--passes", "eliminate_dead_code", "-O0"]).first().map(String::as_str), Some("eliminate_dead_code"));
     assert!(!passes(&["--check-passes"]).is_empty());
+    // Fewer bits are meant to differ.
+    assert!(passes(&["--check-passes", "--quantize", "int8-dynamic"]).contains(&"quantize_int8".to_string()));
     assert!(json(&room.ok(&["inspect", "out.wasm", "--json"]))["options"].to_string().contains("level"));
 }
 

@@ -116,7 +116,7 @@ impl Cx {
 
     /// A buffer of the arena, to be placed later.
     pub fn buffer(&mut self, name: &str, bytes: usize) -> BufferId {
-        let bytes = u32::try_from(bytes.max(1)).expect("checked against the memory's limit before");
+        let bytes = u32::try_from(bytes).expect("checked against the memory's limit before");
         self.buffers.push(Buffer { name: name.into(), bytes, align: ALIGN, live: 0..0, offset: 0, persistent: false });
         BufferId(self.buffers.len() - 1)
     }

@@ -70,8 +70,9 @@ fn lower_in(graph: &Graph, options: &Options, mut cx: Cx) -> Result<(Plan, Vec<P
     }
     state.states.clone_from(&states);
     state.nodes()?;
-    let outputs: Vec<&View> = graph.outputs.iter().filter_map(|o| state.views.get(&o.value)).collect();
-    once::hoist(&mut state.cx, &outputs);
+    let outputs = graph.outputs.iter().filter_map(|o| state.views.get(&o.value));
+    let of_the_host: Vec<&View> = inputs.iter().chain(outputs).collect();
+    once::hoist(&mut state.cx, &of_the_host);
     let products = std::mem::take(&mut state.cx.products);
     state.finish(&ports, symbols.as_ref()).map(|plan| (plan, products)).map_err(|e| vec![e])
 }

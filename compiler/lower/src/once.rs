@@ -17,13 +17,13 @@ use kernel::K;
 const LEAST: u32 = 4096;
 
 /// Moves such steps to the front, under a branch. Not where there are branches already: their targets are numbers.
-/// `outputs` are what the host reads.
-pub fn hoist(cx: &mut Cx, outputs: &[&View]) {
+/// `ports` are what the host writes and reads.
+pub fn hoist(cx: &mut Cx, ports: &[&View]) {
     if !cx.symbols.is_empty() || cx.steps.iter().any(|s| s.branch.is_some()) {
         return;
     }
-    let outputs: Vec<BufferId> = outputs.iter().filter_map(|v| buffer(v)).collect();
-    let once = steps_of_constants(cx, &outputs);
+    let ports: Vec<BufferId> = ports.iter().filter_map(|v| buffer(v)).collect();
+    let once = steps_of_constants(cx, &ports);
     let bytes: u32 =
         (0..once.len()).filter(|i| once[*i]).flat_map(|i| &cx.steps[i].writes).map(|b| cx.buffers[b.0].bytes).max().unwrap_or(0);
     if bytes < LEAST {
@@ -74,11 +74,10 @@ fn buffer(view: &View) -> Option<BufferId> {
 }
 
 /// By step: whether all that it reads is constant, and nothing else writes what it writes.
-fn steps_of_constants(cx: &Cx, outputs: &[BufferId]) -> Vec<bool> {
+fn steps_of_constants(cx: &Cx, ports: &[BufferId]) -> Vec<bool> {
     let reads_weights = |s: &Step| s.args.iter().any(|a| matches!(a, Arg::Weight(..)));
-    let plain = |s: &Step| {
-        s.writes.iter().chain(&s.reads).all(|b| !cx.buffers[b.0].persistent && !cx.every_run.contains(b) && !outputs.contains(b))
-    };
+    let plain =
+        |s: &Step| s.writes.iter().chain(&s.reads).all(|b| !cx.buffers[b.0].persistent && !cx.every_run.contains(b) && !ports.contains(b));
     let mut once: Vec<bool> = cx.steps.iter().map(|s| plain(s) && (reads_weights(s) || !s.reads.is_empty())).collect();
     loop {
         // A buffer is constant when it has writers, and all of them are.

@@ -93,6 +93,18 @@ impl<'m> Site<'_, 'm> {
     pub fn rank(&self, v: ValueId) -> usize {
         self.graph.ty(v).rank()
     }
+    /// The size of one dimension, which must be there.
+    pub fn size(&self, v: ValueId, axis: usize) -> Result<Dim, Fault> {
+        match self.graph.ty(v).shape.get(axis) {
+            Some(size) => Ok(size.clone()),
+            None => invalid!("a tensor of at least {} dimensions is needed, found {}", axis + 1, self.ty(v)),
+        }
+    }
+    /// The shape of a value that must have N dimensions.
+    pub fn dims<const N: usize>(&self, v: ValueId) -> Result<[Dim; N], Fault> {
+        let Ok(shape) = self.shape(v).try_into() else { invalid!("a tensor of {N} dimensions is needed, found {}", self.ty(v)) };
+        Ok(shape)
+    }
     /// The shape of a value as numbers; `what` for the error.
     pub fn const_shape(&self, v: ValueId, what: &str) -> Result<Vec<i64>, Fault> {
         self.shape(v).iter().map(|d| d.as_const().ok_or_else(|| Fault::run_time(what))).collect()

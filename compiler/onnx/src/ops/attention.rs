@@ -23,14 +23,14 @@ pub(super) fn split_heads(s: &mut Site, x: ValueId, heads: i64) -> Result<ValueI
 
 /// `[B, H, S, D] → [B, S, H·D]`
 pub(super) fn join_heads(s: &mut Site, x: ValueId) -> Result<ValueId, Fault> {
-    let shape = s.shape(x);
+    let [batch, heads, length, width] = s.dims(x)?;
     let x = s.transpose(x, &[0, 2, 1, 3])?;
-    s.reshape(x, vec![shape[0].clone(), shape[2].clone(), shape[1].clone() * shape[3].clone()])
+    s.reshape(x, vec![batch, length, heads * width])
 }
 
 /// A product of `a: [B, H, …]` with `b: [B, H/g, …]`, each matrix of `b` serving g neighbouring heads.
 pub(crate) fn grouped_product(s: &mut Site, a: ValueId, b: ValueId, transpose_b: bool) -> Result<ValueId, Fault> {
-    let (left, right) = (s.shape(a), s.shape(b));
+    let (left, right) = (s.dims::<4>(a)?, s.dims::<4>(b)?);
     let op = MatMul { transpose_b, epilogue: Pointwise::identity() };
     if left[1] == right[1] {
         return s.add(op, &[a, b]);
@@ -43,8 +43,9 @@ pub(crate) fn grouped_product(s: &mut Site, a: ValueId, b: ValueId, transpose_b:
     let a = s.reshape(a, part(&left, [right[1].clone(), group]))?;
     let b = s.reshape(b, part(&right, [right[1].clone(), 1i64.into()]))?;
     let product = s.add(op, &[a, b])?;
-    let shape = s.shape(product);
-    s.reshape(product, vec![left[0].clone(), left[1].clone(), shape[3].clone(), shape[4].clone()])
+    let [_, _, _, rows, columns] = s.dims(product)?;
+    let [batch, heads, ..] = left;
+    s.reshape(product, vec![batch, heads, rows, columns])
 }
 
 /// Which positions a query may attend to, as far as positions decide: `lower ≤ key − query ≤ upper`, where a query's
@@ -122,7 +123,7 @@ pub(crate) fn softmax(s: &mut Site, scores: ValueId) -> Result<ValueId, Fault> {
 pub(crate) fn scale_of(s: &Site, q: ValueId) -> Result<f64, Fault> {
     match s.attributes.float("scale")? {
         Some(scale) => Ok(scale),
-        None => match s.shape(q)[s.rank(q) - 1].as_const() {
+        None => match s.shape(q).last().and_then(Dim::as_const) {
             Some(width) => Ok(1.0 / (width as f64).sqrt()),
             None => Err(Fault::run_time("width of the heads")),
         },
@@ -151,7 +152,7 @@ fn attention(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
     }
     let mut past = Dim::from(0i64);
     if let (Some(past_k), Some(past_v)) = (s.optional(4), s.optional(5)) {
-        past = s.shape(past_k)[2].clone();
+        past = s.size(past_k, 2)?;
         (k, v) = (s.concat(&[past_k, k], 2)?, s.concat(&[past_v, v], 2)?);
     }
     let scale = scale_of(s, q)?;

@@ -165,6 +165,9 @@ fn embed_layer(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
         sum = s.binary(Fn::Add, sum, segments)?;
     }
     let rank = s.rank(sum);
+    if rank == 0 {
+        invalid!("the embeddings {} have no rows", s.ty(sum));
+    }
     let epsilon = s.attributes.float_or("epsilon", 1e-12)?;
     let y = normalize(s, sum, rank - 1..rank, epsilon, true)?;
     let y = scaled(s, y, Some(gamma), Some(beta))?;

@@ -99,6 +99,9 @@ fn pooled(s: &mut Site, f: fn(&mut Site) -> Result<ValueId, Fault>) -> Result<Va
     let mut numbers = real(s, 0)?;
     let rank = s.rank(numbers);
     let channels_last = s.attributes.flag("channels_last")?;
+    if rank < 3 {
+        invalid!("spatial dimensions are needed, found {}", s.ty(numbers));
+    }
     if channels_last {
         let perm: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
         numbers = s.transpose(numbers, &perm)?;

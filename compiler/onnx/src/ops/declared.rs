@@ -176,7 +176,7 @@ fn expected(s: &mut Site) -> Result<Vec<Expected>> {
         "CenterCropPad" => {
             let (shape, x) = (s.declared(0)?, s.input(0)?);
             let sizes = match s.attributes.ints("axes")? {
-                Some(axes) => axes.iter().map(|a| Ok(shape[s.axis(*a, s.rank(x))?].clone())).collect::<Result<_>>()?,
+                Some(axes) => axes.iter().map(|a| shape.get(s.axis(*a, s.rank(x))?).cloned().ok_or_else(unknown)).collect::<Result<_>>()?,
                 None => shape,
             };
             Expected::new(1, sizes)
@@ -184,7 +184,7 @@ fn expected(s: &mut Site) -> Result<Vec<Expected>> {
         "Resize" => {
             let (shape, x) = (s.declared(0)?, s.input(0)?);
             let sizes = match s.attributes.ints("axes")? {
-                Some(axes) => axes.iter().map(|a| Ok(shape[s.axis(*a, s.rank(x))?].clone())).collect::<Result<_>>()?,
+                Some(axes) => axes.iter().map(|a| shape.get(s.axis(*a, s.rank(x))?).cloned().ok_or_else(unknown)).collect::<Result<_>>()?,
                 None => shape,
             };
             Expected::new(3, sizes)

@@ -56,7 +56,7 @@ fn linear_attention(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
         }
         let x = s.input(i)?;
         let x = s.cast(x, working)?;
-        let last = s.shape(x)[2].clone();
+        let last = s.size(x, 2)?;
         let heads = if last == 1 { 1 } else { shared };
         split_heads(s, x, heads).map(Some)
     };
@@ -67,7 +67,7 @@ fn linear_attention(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
     let beta = factor(s, 5, delta)?;
     let mut state = match s.optional(3) {
         Some(past) => s.cast(past, working)?,
-        None => zeros(s, vec![shape[0].clone(), shape[1].clone(), shape[3].clone(), s.shape(v)[3].clone()], q)?,
+        None => zeros(s, vec![shape[0].clone(), shape[1].clone(), shape[3].clone(), s.size(v, 3)?], q)?,
     };
     let mut outputs = vec![];
     for t in 0..length {
@@ -126,7 +126,7 @@ fn causal_conv(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
         "silu" | "swish" => s.term("mul(?a, sigmoid(?a))", &[y])?,
         other => invalid!("the activation `{other}` does not exist; expected `silu`, `swish` or `none`"),
     };
-    let start = s.shape(all)[2].clone() - (width - 1);
+    let start = s.size(all, 2)? - (width - 1);
     let state = s.slice(all, 2, start, Dim::from(width - 1), 1)?;
     Ok(vec![y, state])
 }

@@ -171,8 +171,12 @@ pub(super) fn along(s: &mut Site, parameter: ValueId, x: ValueId, axis: usize) -
     if s.rank(parameter) != 1 {
         return Ok(parameter);
     }
-    let mut shape = vec![Dim::from(1i64); s.rank(x)];
-    shape[axis] = s.shape(parameter)[0].clone();
+    let rank = s.rank(x);
+    if axis >= rank {
+        invalid!("{} runs along dimension {}, which {} has not", s.ty(parameter), axis + 1, s.ty(x));
+    }
+    let mut shape = vec![Dim::from(1i64); rank];
+    shape[axis] = s.size(parameter, 0)?;
     s.reshape(parameter, shape)
 }
 

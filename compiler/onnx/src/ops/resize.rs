@@ -24,7 +24,7 @@ struct Axis {
     scale: f32,
 }
 
-const LIMIT: f64 = (1 << 28) as f64;
+const LIMIT: f64 = 8e6;
 
 fn is_linear(mode: &str) -> Result<bool, Fault> {
     match mode {
