@@ -2,7 +2,7 @@
 //! reports what they did.
 
 use crate::beside::{self, Optimiser};
-use crate::report::{ExportReport, PassRow, Products, Stages, StepRow, WeightedKernel};
+use crate::report::{ExportReport, LayerRow, PassRow, Products, Stages, StepRow, WeightedKernel};
 use crate::{Config, Error, ExportOptions, write_atomically};
 use ir::Graph;
 use link::Linked;
@@ -160,6 +160,7 @@ fn compile_as(model: Source<'_>, stem: Option<&str>, options: &ExportOptions, ob
         quantize: prepared.map(|p| p.report),
         memory: manifest.into(),
         macs: plan.steps.iter().map(|s| s.macs).sum(),
+        layers: plan.layers.iter().map(LayerRow::from).collect(),
         steps: manifest.steps.iter().map(StepRow::from).collect(),
         warnings,
     };

@@ -33,6 +33,8 @@ pub struct ExportReport {
     pub memory: Memory,
     /// Multiply-accumulate operations of one run.
     pub macs: u64,
+    /// How each layer that multiplies is computed.
+    pub layers: Vec<LayerRow>,
     pub steps: Vec<StepRow>,
     pub warnings: Vec<String>,
 }
@@ -150,6 +152,26 @@ impl From<&Manifest> for Memory {
             initial_bytes: u64::from(memory.initial_pages) * PAGE,
             maximum_bytes: u64::from(memory.maximum_pages) * PAGE,
         }
+    }
+}
+
+/// A layer that multiplies: its method and what it takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayerRow {
+    pub layers: Vec<String>,
+    /// `direct`, `winograd F(4x4,3x3)`, …
+    pub method: &'static str,
+    /// Operations that are done: minimal filtering saves some.
+    pub macs: u64,
+    pub weight_bytes: u64,
+    /// Bytes of the arena beside operands and result.
+    pub working_bytes: u64,
+}
+
+impl From<&lower::plan::Layer> for LayerRow {
+    fn from(layer: &lower::plan::Layer) -> LayerRow {
+        let lower::plan::Layer { origin, method, macs, weight_bytes, working_bytes } = layer.clone();
+        LayerRow { layers: origin, method: method.name(), macs, weight_bytes, working_bytes }
     }
 }
 

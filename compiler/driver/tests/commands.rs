@@ -41,6 +41,9 @@ fn export_writes_a_module_and_a_report() {
     assert!(report["passes"].as_array().unwrap().iter().any(|p| p["name"] == "nhwc_layout"));
     let macs: u64 = report["steps"].as_array().unwrap().iter().map(|s| s["macs"].as_u64().unwrap()).sum();
     assert_eq!(report["macs"], macs);
+    let layers = report["layers"].as_array().unwrap();
+    let is_known = |l: &serde_json::Value| l["method"] == "direct" || l["method"] == "depthwise";
+    assert!(!layers.is_empty() && layers.iter().all(|l| is_known(l) && l["weight_bytes"].as_u64() > Some(0)), "{layers:?}");
     // The same with the report on stdout, and quietly.
     let answer = room.run(&["export", &digits, "--json", "-q"]);
     assert_eq!((json(&answer.stdout)["sizes"]["total"].clone(), answer.stderr.as_str()), (size.into(), ""));

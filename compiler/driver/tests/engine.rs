@@ -55,6 +55,7 @@ fn module(address: i32, value: i32) -> Vec<u8> {
             step(0, vec![Arg::Buffer(x, 0), Arg::Buffer(y, 0)], "twice", vec![x], vec![y]),
             step(1, vec![Arg::Scalar(address), Arg::Scalar(value)], "second", vec![], vec![]),
         ],
+        layers: vec![],
         buffers: vec![buffer("x", 0), buffer("y", 16)],
         weights: vec![],
         inputs: vec![port("x", 0)],

@@ -82,6 +82,7 @@ fn plan(rounds: i32, last: Kernel) -> Plan {
             step(2, 2, 2, TASKS, "last"),
             step(0, 2, 3, TASKS, "four"),
         ],
+        layers: vec![],
         buffers: vec![buffer("a", 0), buffer("b", 1), buffer("c", 2), buffer("d", 3)],
         weights: vec![],
         inputs: vec![port("a", 0)],

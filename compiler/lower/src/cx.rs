@@ -1,13 +1,13 @@
 //! The state of one lowering: what has been planned so far. Writers add kernels, weights, buffers and steps through it.
 
 use crate::extent::Extent;
-use crate::plan::{Arg, Buffer, BufferId, KernelId, SizeId, Step, Weight, WeightId};
+use crate::plan::{Arg, Buffer, BufferId, KernelId, Layer, Method, SizeId, Step, Weight, WeightId};
 use crate::schedule::{Choice, Tiles};
 use crate::view::{Source, View};
 use indexmap::IndexMap;
 use ir::{DType, Dim, Symbols, Tensor};
 use kernel::Kernel;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Alignment of every buffer and weight in bytes: a cache line.
@@ -99,6 +99,9 @@ pub struct Cx {
     pub kernels: Vec<Kernel>,
     by_code: IndexMap<kernel::CodeKey, KernelId>,
     pub steps: Vec<Step>,
+    pub layers: Vec<Layer>,
+    /// How the node that is being written is computed, if it multiplies.
+    pub method: Option<Method>,
     pub products: Vec<Product>,
     pub buffers: Vec<Buffer>,
     /// Buffers that are made anew in every run, even of constants.
@@ -112,6 +115,23 @@ pub struct Cx {
 impl Cx {
     pub fn new(options: Options) -> Cx {
         Cx { options, ..Cx::default() }
+    }
+
+    /// Notes how a layer is computed: by the steps from `step` on, with the buffers from `buffer` on.
+    pub fn layer(&mut self, method: Method, origin: &[Arc<str>], step: usize, buffer: usize) {
+        let steps = &self.steps[step..];
+        let weights = steps.iter().flat_map(|step| &step.args).filter_map(|arg| match arg {
+            Arg::Weight(id, _) => Some(id.0),
+            _ => None,
+        });
+        let weights: BTreeSet<usize> = weights.collect();
+        self.layers.push(Layer {
+            origin: origin.iter().map(ToString::to_string).collect(),
+            method,
+            macs: steps.iter().map(|step| step.macs).sum(),
+            weight_bytes: weights.iter().map(|id| self.weights[*id].bytes.len() as u64).sum(),
+            working_bytes: self.buffers[buffer..].iter().map(|buffer| u64::from(buffer.bytes)).sum(),
+        });
     }
 
     /// A buffer of the arena, to be placed later.

@@ -360,9 +360,14 @@ impl<'g> State<'g> {
         for value in &node.outputs[1..] {
             nx.outputs.push(self.output_view(*value, nx.origin)?);
         }
+        let (step, buffer) = (self.cx.steps.len(), self.cx.buffers.len());
+        self.cx.method = None;
         match (&node.op, algorithm) {
             (Op::Concat(_), Algorithm::Shuffle(nest)) => write::shuffle::write_missing(&mut self.cx, &nx, nest)?,
             _ => write::write(&mut self.cx, &nx, algorithm)?,
+        }
+        if let Some(method) = self.cx.method.take() {
+            self.cx.layer(method, nx.origin, step, buffer);
         }
         self.views.extend(node.outputs.iter().copied().zip(nx.outputs));
         Ok(())
@@ -428,6 +433,7 @@ impl<'g> State<'g> {
             model: graph.name.clone(),
             kernels: self.cx.kernels,
             steps: self.cx.steps,
+            layers: self.cx.layers,
             buffers: self.cx.buffers,
             weights: self.cx.weights,
             inputs,

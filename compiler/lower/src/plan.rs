@@ -11,6 +11,8 @@ pub struct Plan {
     pub model: String,
     pub kernels: Vec<kernel::Kernel>,
     pub steps: Vec<Step>,
+    /// How the heavy layers are computed, in order.
+    pub layers: Vec<Layer>,
     /// Tensors of the arena, placed.
     pub buffers: Vec<Buffer>,
     /// Constant bytes in the order in which they lie in memory.
@@ -23,6 +25,56 @@ pub struct Plan {
     /// Size of the arena in bytes, and the largest sum of bytes live at one step.
     pub arena_bytes: u32,
     pub live_bytes: u32,
+}
+
+/// A layer that multiplies, and what it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Layer names, as PyTorch named them.
+    pub origin: Vec<String>,
+    pub method: Method,
+    /// Multiply-accumulate operations that are done: minimal filtering saves some.
+    pub macs: u64,
+    /// Its constants in memory.
+    pub weight_bytes: u64,
+    /// Bytes of the arena that it needs beside its operands and its result.
+    pub working_bytes: u64,
+}
+
+/// How a layer is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Register tiles over packed weights.
+    Direct,
+    /// The same where every run packs the second operand.
+    DirectPacked,
+    /// Minimal filtering, F(4x4, 3x3).
+    Winograd,
+    /// Products of bytes.
+    Integer,
+    /// Minimal filtering in 16-bit integers, F(4x4, 3x3).
+    IntegerWinograd,
+    /// Every output channel reads one input channel.
+    Depthwise,
+    /// Element by element: other types.
+    General,
+    /// Time step by time step.
+    Recurrent,
+}
+
+impl Method {
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Direct => "direct",
+            Method::DirectPacked => "direct, packed in every run",
+            Method::Winograd => "winograd F(4x4,3x3)",
+            Method::Integer => "integer",
+            Method::IntegerWinograd => "integer winograd F(4x4,3x3)",
+            Method::Depthwise => "depthwise",
+            Method::General => "general",
+            Method::Recurrent => "recurrent",
+        }
+    }
 }
 
 /// The sizes of a plan that are chosen before a run; none in most plans.

@@ -133,6 +133,7 @@ mod tests {
             weights: vec![Weight { name: "net.scale.weight".into(), bytes: vec![0; 20].into(), align: 64, origin }],
             inputs: vec![port("x", BufferId(0))],
             outputs: vec![port("scaled", BufferId(1))],
+            layers: vec![],
             free: Free::default(),
             states: vec![],
             arena_bytes: 128,

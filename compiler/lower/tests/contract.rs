@@ -216,6 +216,8 @@ fn minimal_filtering() {
         let options = lower::Options { winograd: true, ..Default::default() };
         let plan = lower::lower(&graph, &options).unwrap();
         used += usize::from(plan.kernels.iter().any(|k| k.name.starts_with("winograd4")));
+        let filters = plan.layers.iter().any(|layer| layer.method == lower::plan::Method::Winograd);
+        assert_eq!(filters, plan.kernels.iter().any(|k| k.name.starts_with("winograd4")));
         check_with(&graph, &inputs, 4e-5, &options);
     }
     assert!(used > 40, "minimal filtering was chosen only {used} times");

@@ -120,6 +120,7 @@ pub fn plan() -> Plan {
         weights: vec![weight("w", bytes(&weight_values()), 64), weight("odd", vec![7, 7, 7], 1), weight("b", bytes(&bias_values()), 128)],
         inputs: vec![port("x", 0)],
         outputs: vec![port("z", 2)],
+        layers: vec![],
         free: Default::default(),
         states: vec![],
         arena_bytes: 768,

@@ -43,6 +43,7 @@ impl Builder {
             weights: vec![],
             inputs: vec![],
             outputs: vec![],
+            layers: vec![],
             free: Default::default(),
             states: vec![],
             arena_bytes: 0,

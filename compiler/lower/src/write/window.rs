@@ -4,7 +4,7 @@
 
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, pointer};
-use crate::plan::Arg;
+use crate::plan::{Arg, Method};
 use crate::pointwise;
 use crate::view::{Linear, View, linear};
 use ir::algorithm::{Affine, Axis, Combine, Contract, Window};
@@ -25,6 +25,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, window: &Window) -> Result<(), LowerError
     if nest.extents.contains(&0) {
         return Ok(());
     }
+    cx.method = window.w.is_some().then_some(Method::Depthwise);
     if let Some(channel) = maximum::channel(&nest) {
         maximum::write(cx, &nest, nx, channel);
         return Ok(());

@@ -16,7 +16,7 @@ use super::pack;
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, Options, Product, new_kernel, pointer};
 use crate::extent::{Size, SizeParams};
-use crate::plan::Arg;
+use crate::plan::{Arg, Method};
 use crate::schedule::{self, Schedule};
 use crate::view::{Linear, Source, View, linear};
 use crate::{lanes, pointwise};
@@ -113,8 +113,10 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
     if nx.inputs[contract.a.operand].dtype != DType::F32 {
         let is_byte = matches!(nx.inputs[contract.a.operand].dtype, DType::U8 | DType::I8);
         if is_byte && integer::write(cx, nx, contract)? {
+            cx.method = Some(if nx.winograd { Method::IntegerWinograd } else { Method::Integer });
             return Ok(());
         }
+        cx.method = Some(Method::General);
         return super::window::write_products(cx, nx, contract);
     }
     let b_operand = contract.b.operand;
@@ -128,6 +130,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
         return Ok(());
     }
     if nx.winograd {
+        cx.method = Some(Method::Winograd);
         return winograd::write(cx, nx, contract, &operands);
     }
     let b = linear(b_view, &contract.b.index, contract.axes.len());
@@ -145,6 +148,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
     // The last panel of a free number of columns is a whole one.
     let columns = if nest.free_columns().is_some() { nest.columns().next_multiple_of(width) } else { nest.columns() };
     let panels = pack::Panels { columns, depth: nest.depth(), vectors: schedule.vectors, gap: 0 };
+    cx.method = Some(if nx.constants[b_operand].is_some() { Method::Direct } else { Method::DirectPacked });
     let packed = match &nx.constants[b_operand] {
         Some(tensor) => {
             let bytes = pack::constant(tensor, &b, &nest, &panels);

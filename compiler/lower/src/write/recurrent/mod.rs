@@ -10,7 +10,7 @@ mod pack;
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, new_kernel, pointer};
 use crate::extent::SizeParams;
-use crate::plan::Arg;
+use crate::plan::{Arg, Method};
 use crate::pointwise;
 use crate::view::{Source, View};
 use crate::write::shuffle;
@@ -48,6 +48,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, r: &Recurrent) -> Result<(), LowerError> 
     if nx.output.dtype != DType::F32 {
         return unsupported(format!("a recurrence of {} elements", nx.output.dtype));
     }
+    cx.method = Some(Method::Recurrent);
     for phase in &r.phases {
         let types = vec![DType::F32; phase.args.len()];
         for body in &phase.bodies {
