@@ -141,6 +141,7 @@ impl ExportOptions {
         let lower = lower::Options {
             winograd: self.level == Some(Level::O3),
             fast_math: self.level == Some(Level::O3),
+            halves: self.quantize.weights == Some(crate::quantize::options::WeightOption::F16),
             winograd_budget: self.memory_budget_mb.map(|mb| u64::from(mb) << 20),
             states: self.states.iter().map(|state| (state.output.clone(), state.input.clone())).collect(),
             schedule: self.schedule.as_deref().map(crate::tune::read).transpose()?.unwrap_or_default(),

@@ -32,6 +32,8 @@ pub struct Options {
     pub winograd: bool,
     /// Bytes that transformed weights may take at a time; `None`: as many as a cache holds.
     pub winograd_budget: Option<u64>,
+    /// Store weights of `f32` that are numbers of `f16` as such.
+    pub halves: bool,
     /// Outputs that become inputs of the next run, as (output, input): the module keeps them.
     pub states: Vec<(String, String)>,
 }
@@ -47,6 +49,7 @@ impl Default for Options {
             fast_math: false,
             winograd: false,
             winograd_budget: None,
+            halves: false,
             states: vec![],
         }
     }

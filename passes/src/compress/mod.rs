@@ -2,7 +2,10 @@
 //! stays in `f32`. Weights that are whole numbers times a scale, as models with 4- or 8-bit weights have them, are stored as
 //! these numbers in any case: nothing is lost.
 //!
-//! Before: `y = conv(x, w)`. After, for `f16`: `v = map{cast_f32(%0)}(w16); y = conv(x, v)`; for `int8`:
+//! For `f16` weights are rounded to its numbers and stay constants, which the lowering stores in half the bytes; tables whose rows
+//! are looked up become `f16`.
+//!
+//! Before: `y = conv(x, w)`. After, for `int8`:
 //! `v = map{mul(cast_f32(%0), %1)}(w8, scales); …` with a scale per output channel; for `int4` two maps take the halves of
 //! bytes apart, with a scale for every block of 32 numbers. Tables are stored so too: the rows that are looked up are expanded.
 
@@ -29,6 +32,8 @@ pub enum WeightType {
 
 /// Weights of fewer elements stay as they are: the code that expands them is no smaller.
 const LEAST: usize = 4096;
+/// The same for `f16`, which one function expands.
+const LEAST_HALVES: usize = 256;
 
 /// The largest finite number of `f16`.
 const LARGEST_HALF: f32 = 65504.0;
@@ -54,8 +59,10 @@ struct Found {
 pub fn compress_weights(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
     let mut found: BTreeMap<ValueId, Found> = BTreeMap::new();
     for id in graph.order() {
-        for (value, axis) in weights(graph, id) {
-            if graph.constant(value).is_some_and(|w| w.dtype == DType::F32 && w.len() >= LEAST) {
+        let half = context.weights == Some(WeightType::F16);
+        for (value, axis) in weights(graph, id, half) {
+            let least = if half { LEAST_HALVES } else { LEAST };
+            if graph.constant(value).is_some_and(|w| w.dtype == DType::F32 && w.len() >= least) {
                 let origin = &graph.node(id).origin;
                 let entry = found.entry(value).or_insert_with(|| Found { axis, origin: origin.clone(), lookups: vec![], whole: false });
                 match &graph.node(id).op {
@@ -69,6 +76,13 @@ pub fn compress_weights(graph: &mut Graph, context: &mut Context) -> Result<(), 
         let tensor = graph.constant(value).expect("it is a constant").clone();
         let Some(stored) = stored(graph, value, &tensor, axis, context.weights) else { continue };
         context.fired("compress_weights", || value_name(graph, value));
+        if let (Stored::Half(half), true) = (&stored, lookups.is_empty()) {
+            let rounded = graph.constant(*half).map(|half| ir::ops::map::scalar::cast(half, DType::F32));
+            let name = graph.value(value).name.clone();
+            let rounded = graph.add_const(&name, rounded.expect("it was added as one"));
+            graph.replace_uses(value, rounded);
+            continue;
+        }
         let name = graph.value(value).name.clone();
         let mut rest = whole;
         for id in lookups {
@@ -88,7 +102,8 @@ pub fn compress_weights(graph: &mut Graph, context: &mut Context) -> Result<(), 
 /// The smaller form of weights, if they have one.
 fn stored(graph: &mut Graph, value: ValueId, tensor: &Tensor, axis: usize, to: Option<WeightType>) -> Option<Stored> {
     let name = graph.value(value).name.clone();
-    let form = Form::of(&tensor.shape, axis);
+    // Depthwise weights have to stay constants.
+    let form = Form::of(&tensor.shape, axis).filter(|_| tensor.rank() < 3 || tensor.shape[1] > 1);
     let numbers = tensor.as_slice::<f32>();
     if let Some(blocks) = form.and_then(|form| Blocks::exact(graph, &name, numbers, form)) {
         return Some(Stored::Blocks(blocks));
@@ -165,11 +180,11 @@ impl Stored {
 }
 
 /// The operands of a node that are weights, and the dimension of each that gets its own scales.
-fn weights(graph: &Graph, id: NodeId) -> Vec<(ValueId, usize)> {
+fn weights(graph: &Graph, id: NodeId, depthwise: bool) -> Vec<(ValueId, usize)> {
     let node = graph.node(id);
     match &node.op {
         // Depthwise weights are few, and their kernels read them as constants.
-        Op::Conv(_) if graph.ty(node.inputs[1]).shape[1] == 1 => vec![],
+        Op::Conv(_) if graph.ty(node.inputs[1]).shape[1] == 1 && !depthwise => vec![],
         Op::Conv(_) => vec![(node.inputs[1], 0)],
         Op::MatMul(matmul) => {
             let rank = graph.ty(node.inputs[1]).rank();

@@ -8,6 +8,7 @@ pub mod contract;
 pub mod fill;
 pub mod free;
 pub mod gather;
+pub mod halves;
 pub mod map;
 pub mod moves;
 pub mod nest;

@@ -122,6 +122,12 @@ impl<'a> Nest<'a> {
 
     /// `depthwise_f32_3x3_c144_w28`, and the functions of the epilogue.
     fn name(&self, form: &str) -> String {
+        let functions: String = self.epilogue().steps.iter().map(|step| format!("_{}", step.f.name())).collect();
+        self.short_name(form) + &functions
+    }
+
+    /// `depthwise_f32_3x3_c144_w28`
+    fn short_name(&self, form: &str) -> String {
         let kind = match (&self.window.w, self.window.combine) {
             (Some(_), _) => "depthwise",
             (None, Combine::Max) => "maxpool",
@@ -130,8 +136,7 @@ impl<'a> Nest<'a> {
             (None, Combine::Product) => "productpool",
         };
         let taps: Vec<String> = self.reduced.iter().map(|a| self.extents[*a].to_string()).collect();
-        let functions: String = self.epilogue().steps.iter().map(|step| format!("_{}", step.f.name())).collect();
-        format!("{kind}_{}_{}_{form}{functions}", self.x.view.dtype, taps.join("x"))
+        format!("{kind}_{}_{}_{form}", self.x.view.dtype, taps.join("x"))
     }
 }
 

@@ -7,6 +7,7 @@ use super::transform;
 use super::winograd::{C, KH, KW, M, PATCH, VALUES};
 use crate::cx::{Cx, NodeCx, pointer};
 use crate::view::{Linear, Source, View};
+use crate::write::halves;
 use crate::write::pack::{self, Panels};
 use ir::DType;
 use ir::algorithm::Contract;
@@ -44,7 +45,7 @@ impl Weights {
         let panels = spread(*panels);
         let nest = Nest::taps(&[(3, kh), (3, kw)], (panels.columns, m), (panels.depth, c));
         let bytes = pack::constant(tensor, &Linear { base: b.base, strides: vec![] }, &nest, &panels);
-        let plain = View::dense(Source::Weight(cx.weight(&nx.name, bytes, nx.origin)), DType::F32, &[0]);
+        let plain = halves::constant(cx, &nx.name, bytes, nx.origin);
         let most = cx.options.winograd_budget.map_or(BLOCK_BYTES, |bytes| BLOCK_BYTES.min(bytes as usize));
         let blocks = blocks(&panels, most);
         let largest = blocks.iter().map(|b| VALUES * b.panels.bytes()).max().unwrap_or(0);

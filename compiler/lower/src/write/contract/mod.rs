@@ -12,7 +12,7 @@ mod tile;
 mod transform;
 pub mod winograd;
 
-use super::pack;
+use super::{halves, pack};
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, Options, Product, new_kernel, pointer};
 use crate::extent::{Size, SizeParams};
@@ -152,8 +152,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
     let packed = match &nx.constants[b_operand] {
         Some(tensor) => {
             let bytes = pack::constant(tensor, &b, &nest, &panels);
-            let id = cx.weight(&nx.name, bytes, nx.origin);
-            View::dense(Source::Weight(id), DType::F32, &[0])
+            halves::constant(cx, &nx.name, bytes, nx.origin)
         }
         // Sums of nothing.
         None if nest.depth() == 0 => View::dense(Source::Weight(cx.weight(&nx.name, vec![], nx.origin)), DType::F32, &[0]),

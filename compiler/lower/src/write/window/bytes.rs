@@ -12,6 +12,7 @@ use crate::cx::{Cx, NodeCx, new_kernel, pointer};
 use crate::lanes::{self, Lanes, Pattern};
 use crate::pointwise;
 use crate::view::{Source, View, linear};
+use crate::write::halves::owner;
 use ir::algorithm::{Axis, Combine};
 use ir::tensor::indices;
 use ir::{DType, Tensor};
@@ -20,7 +21,7 @@ use kernel::{E, I16x8, I32, I32x4, K, V, i8x16_shuffle, i32_lt_u, i32x4_dot_i16x
 /// Channels of a group.
 pub const GROUP: usize = 8;
 /// Widest tile: its sums, the weights of a row and a column are in registers.
-const WIDEST: usize = 8;
+const WIDEST: usize = 7;
 /// Largest window: all taps are written out.
 const MOST_TAPS: usize = 49;
 
@@ -73,7 +74,8 @@ impl<'a> Bytes<'a> {
     pub fn write(&self, cx: &mut Cx, nest: &Nest, nx: &NodeCx) {
         let rows: Vec<Axis> = nest.parallel.iter().copied().filter(|a| ![self.channel, self.tiled].contains(a)).collect();
         let tasks = Tasks::of_parts(nest.product(&rows), nest.tasks_wanted(cx), nest.extents[self.tiled], 2 * WIDEST);
-        let mut k = new_kernel(nest.name(&format!("pairs_c{}_w{}", nest.extents[self.channel], nest.extents[self.tiled])), &cx.options);
+        let mut k =
+            new_kernel(nest.short_name(&format!("pairs_c{}_w{}", nest.extents[self.channel], nest.extents[self.tiled])), &cx.options);
         let is_relaxed = cx.options.relaxed_dot && nest.x.view.dtype == DType::U8;
         let form =
             if is_relaxed { Form::Quads(quads::Locals::new(&mut k, self.taps)) } else { Form::Pairs(Locals::new(&mut k, self.taps)) };
@@ -82,7 +84,8 @@ impl<'a> Bytes<'a> {
         let (x, out, w) = (nest.x.param(&mut k, "x"), nest.out.param(&mut k, "out"), pointer(&mut k, "w", &weights));
         let operands: Vec<V<I32>> = nest.operands.iter().map(|operand| operand.param(&mut k, "operand")).collect();
         args.extend(nest.operands.iter().map(Place::arg));
-        let widest = if is_relaxed { quads::WIDEST } else { WIDEST };
+        // Strided columns are shared by few taps.
+        let widest = if is_relaxed || nest.x.step(self.tiled) > self.tap { quads::WIDEST } else { WIDEST };
         for_rows(&mut k, nest, &rows, Some(self.tiled), &tasks, |k, row| {
             let all: Vec<Cursor> = [Cursor { place: &nest.x, at: x }, Cursor { place: &nest.out, at: out }]
                 .into_iter()
@@ -139,8 +142,8 @@ impl<'a> Bytes<'a> {
         let groups = nest.extents[self.channel].div_ceil(GROUP);
         let expanded = cx.temporary(&format!("{} expanded weights", nx.name), DType::I8, &[groups * self.group_bytes()]);
         let mut k = K::new(match form {
-            Form::Pairs(_) => "depthwise_weights_pairs",
-            Form::Quads(_) => "depthwise_weights_quads",
+            Form::Pairs(_) => "weights_in_pairs",
+            Form::Quads(_) => "weights_in_quads",
         });
         let (from, to) = (pointer(&mut k, "from", &stored), pointer(&mut k, "to", &expanded));
         let task = k.task();
@@ -150,7 +153,7 @@ impl<'a> Bytes<'a> {
             Form::Pairs(_) => self.expand_pairs(&mut k, source, target),
             Form::Quads(_) => self.expand_quads(&mut k, source, target),
         }
-        cx.step(k.finish(), vec![stored.arg_at(0), expanded.arg_at(0)], groups as u32, 0, nx.origin, &[&expanded], &[]);
+        cx.step(k.finish(), vec![stored.arg_at(0), expanded.arg_at(0)], groups as u32, 0, owner(nx.origin), &[&expanded], &[]);
         expanded
     }
 

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use super::loops::{Tasks, for_even_tiles, for_rows, for_taps, split_taps};
 use super::{Cursor, Nest, Place, bytes};
-use crate::cx::{Cx, NodeCx, new_kernel};
+use crate::cx::{Cx, NodeCx, new_kernel, pointer};
 use crate::lanes::{self, Lanes, Pattern};
-use crate::plan::Arg;
 use crate::pointwise;
 use crate::view::linear;
+use crate::write::halves;
 use ir::algorithm::{Axis, Combine};
 use ir::tensor::indices;
 use ir::{DType, Tensor};
@@ -76,9 +76,9 @@ impl<'a> Channels<'a> {
         let x = nest.x.param(&mut k, "x");
         let out = nest.out.param(&mut k, "out");
         let weights = self.weights.map(|tensor| {
-            let id = cx.weight(&format!("{} weights", nx.name), self.pack(nest, tensor), nx.origin);
-            args.push(Arg::Weight(id, 0));
-            k.weights("w")
+            let weights = halves::constant(cx, &format!("{} weights", nx.name), self.pack(nest, tensor), nx.origin);
+            args.push(weights.arg_at(0));
+            pointer(&mut k, "w", &weights)
         });
         let operands: Vec<V<I32>> = nest.operands.iter().map(|operand| operand.param(&mut k, "operand")).collect();
         args.extend(nest.operands.iter().map(Place::arg));

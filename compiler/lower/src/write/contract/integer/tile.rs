@@ -19,6 +19,9 @@ pub struct Tile<'a> {
 const UNROLL: usize = 4;
 /// Longest run that is written out without a loop, in quads.
 const UNROLL_LIMIT: usize = 8;
+/// The same for widened rows, whose quads take four times the code.
+const WIDENED_UNROLL: usize = 2;
+const WIDENED_UNROLL_LIMIT: usize = 4;
 
 /// `[row][vector]`
 type Sums = Vec<Vec<V<I32x4>>>;
@@ -125,15 +128,15 @@ impl Tile<'_> {
     fn widened_depth(&self, k: &mut K, sums: &Sums, a: &Rows, w: V<I32>) {
         let (quads, quad_bytes) = (self.writer.panels.widened_bytes() / 8, self.writer.weight_bytes(16 * self.vectors));
         let step = |k: &mut K, a: &Rows, w: V<I32>, q: usize| self.widened(k, sums, a, 8 * q as u32, (w, (q * quad_bytes) as u32));
-        if quads <= UNROLL_LIMIT {
+        if quads <= WIDENED_UNROLL_LIMIT {
             return (0..quads).for_each(|q| step(k, a, w, q));
         }
         let a = a.moving(k);
-        let main = quads / UNROLL * UNROLL;
+        let main = quads / WIDENED_UNROLL * WIDENED_UNROLL;
         let end = k.let_("w_end", w + (main * quad_bytes) as i32);
-        k.for_("w_ptr", w, end, (UNROLL * quad_bytes) as u32, |k, w| {
-            (0..UNROLL).for_each(|q| step(k, &a, w, q));
-            a.advance(k, 8 * UNROLL as i64);
+        k.for_("w_ptr", w, end, (WIDENED_UNROLL * quad_bytes) as u32, |k, w| {
+            (0..WIDENED_UNROLL).for_each(|q| step(k, &a, w, q));
+            a.advance(k, 8 * WIDENED_UNROLL as i64);
         });
         (0..quads - main).for_each(|q| step(k, &a, end, q));
     }
