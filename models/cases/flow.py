@@ -19,6 +19,16 @@ def exactly(value, dtype):
     return lambda rng: np.array(value, dtype)
 
 
+def scores(n):
+    return lambda rng: rng.random(n).astype(np.float32)
+
+
+def boxes(rng):
+    """Corners of overlapping boxes."""
+    low = rng.random((14, 2)) * 3
+    return np.concatenate([low, low + 1 + rng.random((14, 2))], 1).astype(np.float32)
+
+
 IF = """
 branch (bool c, float[2,3] x) => (float[2,3] y, float[2,3] z)
 <float[3] w = {0.5, -1.0, 2.0}> {
@@ -61,6 +71,86 @@ stacked (int64 n, float[4] x) => (float[4] y, float[steps,4] all, int64[steps] n
       c2 = Identity(c)  s = Sin(v)  v2 = Add(v, s)  keep = Mul(v, s)  number = Mul(i, i)
     }
   >
+}
+"""
+
+# Sizes that data decides. As detectors select: a threshold, the best few, gathered.
+ROWS = """
+rows (float[9,4] x, float[9] scores, float least) => (float[n,4] y, float[k] top, int64[2,m] places, float[j,4] both, float[4] most)
+<int64[1] zero = {0}, int64[1] five = {5}, int64[1] minus = {-1}, float[4,4] w = {1,2,3,4, 0.5,1,-1,0, 2,0,0,1, -1,1,0.25,0}> {
+  above = Greater(scores, least)
+  found = NonZero(above)
+  at = Transpose <perm = [1, 0]> (found)
+  kept = GatherND(scores, at)
+  found_again = NonZero(above)
+  at_again = Transpose <perm = [1, 0]> (found_again)
+  chosen = GatherND(x, at_again)
+  shape = Shape(kept)
+  sizes = Concat <axis = 0> (five, shape)
+  smallest = ReduceMin <keepdims = 0> (sizes)
+  k = Reshape(smallest, minus)
+  top, order = TopK(kept, k)
+  best = Gather <axis = 0> (chosen, order)
+  product = MatMul(best, w)
+  y = Relu(product)
+  both = Concat <axis = 0> (best, chosen)
+  positive = Greater(x, least)
+  places = NonZero(positive)
+  most = ReduceSum <keepdims = 0> (both, zero)
+}
+"""
+
+# Non-maximum suppression by class as torchvision exports it: not of no boxes.
+BOXES = """
+boxes (float[14,4] boxes, float[14] scores, float least) => (float[n,4] y, float[n] best, float[m,2,2] filled)
+<int64 nothing = {0}, int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] all = {9223372036854775807},
+ int64[1] last = {4}, float overlap = {0.5}, int64[3] to = {-1, 1, 1}, int64[2] squares = {2, 2}> {
+  above = Greater(scores, least)
+  found = NonZero(above)
+  at = Squeeze(found, zero)
+  b = Gather <axis = 0> (boxes, at)
+  s = Gather <axis = 0> (scores, at)
+  shape = Shape(b)
+  elements = ReduceProd <keepdims = 0> (shape)
+  empty = Equal(elements, nothing)
+  keep = If (empty) <
+    then_branch = t () => (int64[0] none) { none = ConstantOfShape <value = int64[1] {0}> (zero) },
+    else_branch = e () => (int64[kept] chosen) {
+      most = ReduceMax <keepdims = 0> (b)
+      moved = Add(b, most)
+      b3 = Unsqueeze(moved, zero)
+      s2 = Unsqueeze(s, zero)
+      s3 = Unsqueeze(s2, zero)
+      rows = NonMaxSuppression(b3, s3, all, overlap)
+      column = Gather <axis = 1> (rows, two)
+      chosen = Squeeze(column, one)
+    }
+  >
+  few = Slice(keep, zero, last, zero, one)
+  y = Gather <axis = 0> (b, few)
+  best = Gather <axis = 0> (s, few)
+  area = ReduceSum <keepdims = 0> (b, one)
+  large = Greater(area, overlap)
+  which = NonZero(large)
+  index = Reshape(which, to)
+  count = Shape(which)
+  number = Gather <axis = 0> (count, one)
+  full = Concat <axis = 0> (number, squares)
+  wide = Expand(index, full)
+  whole = Shape(s)
+  places = Concat <axis = 0> (whole, squares)
+  empty_places = ConstantOfShape (places)
+  ones = ConstantOfShape <value = float[1] {1}> (full)
+  filled = ScatterElements <axis = 0> (empty_places, wide, ones)
+}
+"""
+
+BEST = """
+best (float[3,7] x, int64[1] k, bool[3] keep) => (float[3,n] top, float[m,7] rows, float[m,n] both)
+{
+  top, order = TopK(x, k)
+  rows = Compress <axis = 0> (x, keep)
+  both = Compress <axis = 0> (top, keep)
 }
 """
 
@@ -120,6 +210,11 @@ CASES = {
     "loop_left_early": (LOOP, {"n": exactly(50, np.int64), "x": floats(4), "limit": exactly(40, np.float32)}),
     "loop_never": (LOOP, {"n": exactly(0, np.int64), "x": floats(4), "limit": exactly(1e9, np.float32)}),
     "loop_while": (WHILE, {"go": exactly(True, bool), "x": floats(4), "limit": exactly(500, np.float32)}),
+    "found_boxes": (BOXES, {"boxes": boxes, "scores": scores(14), "least": exactly(0.3, np.float32)}),
+    "found_no_boxes": (BOXES, {"boxes": boxes, "scores": scores(14), "least": exactly(2, np.float32)}),
+    "found_rows": (ROWS, {"x": floats(9, 4), "scores": scores(9), "least": exactly(0.4, np.float32)}),
+    "found_no_rows": (ROWS, {"x": floats(9, 4), "scores": scores(9), "least": exactly(2, np.float32)}),
+    "found_best": (BEST, {"x": floats(3, 7), "k": exactly([4], np.int64), "keep": exactly([1, 0, 1], bool)}),
     "loop_nested": (NESTED, {"n": exactly(3, np.int64), "m": exactly(4, np.int64), "x": floats(3), "w": floats(3)}),
     "loop_stacked": (STACKED.replace("steps", "6"), {"n": exactly(6, np.int64), "x": floats(4)}),
     "scan_long": (SCAN, {"h": floats(2), "x": floats(300, 2), "z": floats(2, 300)}),

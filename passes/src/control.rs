@@ -52,7 +52,10 @@ fn decided(graph: &mut Graph, id: NodeId) -> Result<Option<Vec<ValueId>>, OpErro
     let node = graph.node(id);
     let first = known(graph, node.inputs[0]);
     let (body, inputs) = match (&node.op, first) {
-        (Op::If(op), Some(condition)) => (if condition != 0.0 { &op.then } else { &op.otherwise }, node.inputs[1..].to_vec()),
+        // Sizes that a branch defines are known by its symbols outside.
+        (Op::If(op), Some(condition)) if op.sizes.0.is_empty() => {
+            (if condition != 0.0 { &op.then } else { &op.otherwise }, node.inputs[1..].to_vec())
+        }
         (Op::Loop(op), _) if op.capacity.is_empty() => {
             let never = first.is_some_and(|trips| trips <= 0.0) || known(graph, node.inputs[1]) == Some(0.0);
             return Ok(never.then(|| node.inputs[2..2 + op.carried as usize].to_vec()));

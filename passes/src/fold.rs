@@ -42,7 +42,9 @@ pub(crate) fn fold_nodes(graph: &mut Graph, context: &mut Context) {
         }
         let node = graph.node(id);
         let constants: Option<Vec<Arc<Tensor>>> = node.inputs.iter().map(|v| graph.constant(*v).cloned()).collect();
-        let Some(constants) = constants.filter(|c| !c.is_empty() && !matches!(node.op, Op::Loop(_))) else { continue };
+        let Some(constants) = constants.filter(|c| !c.is_empty() && !matches!(node.op, Op::Loop(_)) && node.op.defines().is_empty()) else {
+            continue;
+        };
         let Some(bytes) = node.outputs.iter().map(|v| bytes_of(graph, *v)).sum::<Option<usize>>() else { continue };
         let limit = SMALL_BYTES.max(MAX_GROWTH * constants.iter().map(|t| t.bytes().len()).sum::<usize>());
         if bytes > limit {

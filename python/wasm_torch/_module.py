@@ -138,7 +138,7 @@ class Module:
     @property
     def dims(self) -> dict[str, tuple[int, int]]:
         """The free sizes by name: smallest and largest."""
-        return {symbol["name"]: (symbol["min"], symbol["max"]) for symbol in self.manifest.get("symbols", [])}
+        return {symbol["name"]: (symbol["min"], symbol["max"]) for symbol in self.manifest.get("symbols", []) if not symbol.get("found")}
 
     @property
     def variant(self) -> str:

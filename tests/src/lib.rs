@@ -211,7 +211,7 @@ pub fn evaluate_with(
         given.push((input, &array.tensor));
     }
     let calls = calls.max(1);
-    let mut found: Vec<Vec<u8>> = vec![vec![]; manifest.outputs.len()];
+    let mut found: Vec<(Vec<u8>, Vec<usize>)> = vec![(vec![], vec![]); manifest.outputs.len()];
     for call in 0..calls {
         let slice = |(port, tensor): &(&abi::manifest::Tensor, &Tensor)| {
             let n = port.bytes as usize;
@@ -225,7 +225,8 @@ pub fn evaluate_with(
         instance.run_steps(0..manifest.steps.len())?;
         observe(start.elapsed().as_secs_f64() * 1e3);
         for (all, output) in found.iter_mut().zip(instance.read_outputs()?) {
-            all.extend(output.tensor.bytes());
+            all.0.extend(output.tensor.bytes());
+            all.1 = output.tensor.shape;
         }
     }
     let mut evaluation = Evaluation {
@@ -237,12 +238,12 @@ pub fn evaluate_with(
         golden_predictions: vec![],
         labels: vec![],
     };
-    for (i, (port, bytes)) in manifest.outputs.iter().zip(found).enumerate() {
+    for (i, (port, (bytes, shape))) in manifest.outputs.iter().zip(found).enumerate() {
         let key = format!("output:{}", port.name);
         let keys = if i == 0 { vec![key.as_str(), "logits"] } else { vec![key.as_str()] };
         let golden = &find(arrays, &keys).ok_or_else(|| missing("output", &port.name))?.tensor;
         let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-        let shape: Vec<usize> = std::iter::once(calls).chain(wasm_torch::engine::shape(port)).collect();
+        let shape: Vec<usize> = std::iter::once(calls).chain(shape).collect();
         let actual = Tensor::from_bytes(wasm_torch::engine::dtype(port), &shape, &bytes).ok_or_else(|| missing("size for", &port.name))?;
         let expected = if golden.len() == actual.len() { golden.clone().reshaped(&shape) } else { golden.clone() };
         evaluation.differences.push(compare(&port.name, &expected, &actual, tolerance));

@@ -136,7 +136,7 @@ fn table(names: impl Iterator<Item = &'static str>) {
 }
 
 /// Operators that hold graphs: their own tests cover them.
-const CONTROL: [&str; 2] = ["if", "loop"];
+const CONTROL: [&str; 3] = ["if", "loop", "measure"];
 
 /// Operators that are loop nests or views.
 #[test]

@@ -8,7 +8,7 @@ import { Cancelled, Instance, type MemoryStats } from './instance.js';
 import { load, type LoadedModule, type LoadOptions } from './load.js';
 import type { Manifest } from './manifest.js';
 import type { Platform } from './port.js';
-import { shapeAt, symbolValues } from './sizes.js';
+import { shapeAt, symbolValues, withFound } from './sizes.js';
 import type { Opened } from './source.js';
 import { ThreadPool } from './threads.js';
 import type { VariantName } from './variant.js';
@@ -165,9 +165,9 @@ export class Engine implements Backend {
     signal?.throwIfAborted();
     const start = performance.now();
     instance.selectArena(this.#arena);
-    const sizes = shapes === undefined ? ((inputs[manifest.inputs.length] ?? new Int32Array()) as Int32Array) : symbolValues(manifest, shapes, instance.sizes());
+    const given = shapes === undefined ? ((inputs[manifest.inputs.length] ?? new Int32Array()) as Int32Array) : symbolValues(manifest, shapes, instance.sizes());
     manifest.inputs.forEach((info, i) => instance.write(info, inputs[i]!));
-    if (manifest.symbols?.length) instance.write(manifest.symbols[0]!, sizes);
+    if (manifest.symbols?.length) instance.write(manifest.symbols[0]!, given);
     const count = manifest.steps.length;
     const steps = profile ? new Float64Array(count) : undefined;
     if (steps === undefined && signal === undefined) {
@@ -191,6 +191,7 @@ export class Engine implements Backend {
         before = now;
       }
     }
+    const sizes = withFound(manifest, given, () => instance.sizes());
     const outputs = manifest.outputs.map((info) => instance.read(info, shapeAt(manifest, info, sizes)));
     this.memory = instance.memoryStats();
     const { threads, why } = this.info;

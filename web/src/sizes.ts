@@ -13,6 +13,8 @@ export interface SymbolInfo {
   readonly offset: number;
   /** The size of states that grow: the module keeps it. */
   readonly kept?: boolean;
+  /** A size that a run computes, known behind it. */
+  readonly found?: boolean;
 }
 
 /** `128`, `"seq"` or `["+", ["*", 2, "seq"], 1]`. */
@@ -46,6 +48,13 @@ export function formatSizes({ sizes, shape }: TensorInfo): string {
 export function shapeAt({ symbols = [] }: Manifest, { sizes, shape }: TensorInfo, values: ArrayLike<number>): readonly number[] {
   const map = new Map(symbols.map(({ name }, i) => [name, values[i]!]));
   return sizes?.map((size) => valueOf(size, map)) ?? shape;
+}
+
+/** `sizes` with those that a run has found: `now` are the symbols in memory behind it. */
+export function withFound({ symbols = [] }: Manifest, sizes: Int32Array, now: () => Int32Array): Int32Array {
+  if (!symbols.some(({ found }) => found)) return sizes;
+  const all = now();
+  return sizes.map((size, i) => (symbols[i]!.found ? all[i]! : size));
 }
 
 /** The largest value of every symbol. */

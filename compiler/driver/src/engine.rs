@@ -312,7 +312,7 @@ impl Instance {
     pub fn write_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), EngineError> {
         let kept = self.kept();
         self.sizes = inputs::check_inputs_with(&self.manifest, inputs, &kept)?;
-        for (symbol, value) in self.manifest.symbols.iter().zip(&self.sizes).filter(|(symbol, _)| !symbol.kept) {
+        for (symbol, value) in self.manifest.symbols.iter().zip(&self.sizes).filter(|(symbol, _)| !symbol.kept && !symbol.found) {
             let at = (self.arena_base + symbol.offset) as usize;
             self.memory.write(&mut self.store, at, &(*value as i32).to_le_bytes()).expect("checked when loaded");
         }
@@ -404,9 +404,10 @@ impl Instance {
 
     /// Copies outputs out of the arena.
     pub fn read_outputs(&self) -> Result<Vec<NamedTensor>, EngineError> {
+        let sizes = self.with_found(&self.sizes);
         let read = |output: &manifest::Tensor| {
             let at = (self.arena_base + output.offset) as usize;
-            let shape = shape_at(&self.manifest, output, &self.sizes);
+            let shape = shape_at(&self.manifest, output, &sizes);
             let bytes = shape.iter().product::<usize>() * dtype(output).bytes();
             let bytes = self.memory.read(&self.store, at, bytes).expect("checked when loaded");
             let tensor = Tensor::from_bytes(dtype(output), &shape, &bytes).expect("checked when loaded");

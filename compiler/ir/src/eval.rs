@@ -4,8 +4,8 @@
 use crate::DType;
 use crate::bind::{BindError, bind, layer};
 use crate::dim::Dim;
-use crate::graph::{Def, Graph, NodeId, TensorType, ValueId};
-use crate::ops::OpError;
+use crate::graph::{Def, Graph, Node, NodeId, TensorType, ValueId};
+use crate::ops::{Op, OpError};
 use crate::tensor::Tensor;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -45,6 +45,7 @@ pub fn eval_with(graph: &Graph, inputs: &[Tensor], observer: &mut Observer) -> R
         let values: Vec<(&str, i64)> = symbols.iter().map(|(name, value)| (&**name, *value)).collect();
         bind(graph.to_mut(), &values)?;
     }
+    let mut found: Vec<(Arc<str>, i64)> = vec![];
     let mut uses = graph.use_counts();
     let mut values: Vec<Option<Cow<Tensor>>> = graph.value_ids().map(|_| None).collect();
     for (id, tensor) in graph.inputs.iter().zip(inputs) {
@@ -53,7 +54,10 @@ pub fn eval_with(graph: &Graph, inputs: &[Tensor], observer: &mut Observer) -> R
     for id in graph.order() {
         let node = graph.node(id);
         let operands: Vec<&Tensor> = node.inputs.iter().map(|v| tensor(&graph, &values, *v)).collect();
-        let outputs = node.op.eval(&operands).map_err(|source| EvalError::Node { layer: layer(&node.origin), source })?;
+        let fail = |source| EvalError::Node { layer: layer(&node.origin), source };
+        let known = (!found.is_empty()).then(|| with_found(&node.op, &found)).transpose()?;
+        let outputs = known.as_ref().unwrap_or(&node.op).eval(&operands).map_err(fail)?;
+        define(&graph, node, &outputs, &mut found).map_err(fail)?;
         observer(id, &outputs);
         for (value, tensor) in node.outputs.iter().zip(outputs) {
             if uses[value.0 as usize] > 0 {
@@ -68,6 +72,34 @@ pub fn eval_with(graph: &Graph, inputs: &[Tensor], observer: &mut Observer) -> R
         }
     }
     Ok(graph.outputs.iter().map(|o| tensor(&graph, &values, o.value).clone()).collect())
+}
+
+/// The operator with the sizes that nodes before it have defined.
+fn with_found(op: &Op, found: &[(Arc<str>, i64)]) -> Result<Op, EvalError> {
+    let mut op = op.substitute(&|name| found.iter().find(|(symbol, _)| **symbol == *name).map(|(_, value)| Dim::from(*value)));
+    for inner in op.subgraphs_mut() {
+        let known: Vec<(&str, i64)> =
+            found.iter().filter(|(name, _)| inner.symbols.contains_key(name)).map(|(name, value)| (&**name, *value)).collect();
+        bind(inner.graph_mut(), &known)?;
+    }
+    Ok(op)
+}
+
+/// Notes the values of the symbols that the results of a node define.
+fn define(graph: &Graph, node: &Node, outputs: &[Tensor], found: &mut Vec<(Arc<str>, i64)>) -> Result<(), OpError> {
+    let sizes: Vec<i64> = match &node.op {
+        Op::Measure(_) => vec![outputs[0].to_i64s()[0]],
+        Op::If(op) => op.differing().into_iter().map(|(i, d)| outputs[i].shape[d] as i64).collect(),
+        _ => return Ok(()),
+    };
+    for (symbol, size) in node.op.defines().into_iter().zip(sizes) {
+        let fits = graph.symbols.get(&symbol).is_none_or(|bound| size >= bound.min && bound.max.is_none_or(|max| size <= max));
+        if !fits {
+            return Err(OpError(format!("the size `{symbol}` is {size}, outside of its bounds")));
+        }
+        found.push((symbol, size));
+    }
+    Ok(())
 }
 
 fn tensor<'a>(graph: &'a Graph, values: &'a [Option<Cow<Tensor>>], id: ValueId) -> &'a Tensor {

@@ -4,6 +4,7 @@ use crate::dim::{Dim, Symbols, const_dims};
 use crate::dtype::DType;
 use crate::ops::{Op, OpError};
 use crate::tensor::Tensor;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use crate::bind::bind;
@@ -302,10 +303,29 @@ impl Graph {
         counts
     }
 
-    /// The nodes that the outputs need, operands before users; deterministic.
+    /// The symbols that nodes define, with these nodes: usually none.
+    fn definers(&self) -> HashMap<Arc<str>, NodeId> {
+        let nodes = (0..self.nodes.len() as u32).map(NodeId).filter_map(|id| Some((id, self.get_node(id)?)));
+        nodes.flat_map(|(id, node)| node.op.defines().into_iter().map(move |symbol| (symbol, id))).collect()
+    }
+
+    /// The nodes that define what the sizes of a node mention, each once.
+    fn defined_before(&self, id: NodeId, definers: &HashMap<Arc<str>, NodeId>) -> Vec<NodeId> {
+        let node = self.node(id);
+        let mut symbols = node.op.mentions();
+        symbols.extend(node.outputs.iter().flat_map(|v| &self.ty(*v).shape).flat_map(Dim::symbols));
+        let mut before: Vec<NodeId> = symbols.iter().filter_map(|s| definers.get(s).copied()).filter(|definer| *definer != id).collect();
+        before.sort_unstable();
+        before.dedup();
+        before
+    }
+
+    /// The nodes that the outputs need, operands and definitions of sizes before users; deterministic.
     pub fn order(&self) -> Vec<NodeId> {
         let mut order = vec![];
         let mut seen = vec![false; self.nodes.len()];
+        let definers = self.definers();
+        let mut defined: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
         // Iterative depth-first search: models can be thousands of nodes deep.
         let mut stack: Vec<(NodeId, usize)> = vec![];
         for output in &self.outputs {
@@ -323,8 +343,21 @@ impl Graph {
                         next = self.producer(*value);
                     }
                     None => {
-                        order.push(*node);
-                        stack.pop();
+                        let after_inputs = *input - self.node(*node).inputs.len();
+                        let before = match definers.is_empty() {
+                            true => None,
+                            false => defined.entry(*node).or_insert_with(|| self.defined_before(*node, &definers)).get(after_inputs),
+                        };
+                        match before {
+                            Some(definer) => {
+                                *input += 1;
+                                next = Some(*definer);
+                            }
+                            None => {
+                                order.push(*node);
+                                stack.pop();
+                            }
+                        }
                     }
                 }
             }

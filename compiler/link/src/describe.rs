@@ -100,6 +100,7 @@ fn symbols(plan: &Plan) -> Vec<Symbol> {
         max: bound.max.unwrap_or(bound.min),
         offset: plan.buffers[at.0].offset + 4 * i as u32,
         kept: plan.free.kept.contains(name),
+        found: plan.free.found.contains(name),
     });
     symbols.collect()
 }

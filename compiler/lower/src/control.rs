@@ -11,11 +11,11 @@
 //! ```
 
 use crate::LowerError;
-use crate::cx::{Cx, NodeCx, pointer};
+use crate::cx::{Cx, NodeCx, Values, pointer};
 use crate::driver::lower_block;
 use crate::plan::Branch;
 use crate::view::{Source, View};
-use crate::write::{routine, shuffle};
+use crate::write::{self, routine, shuffle};
 use ir::algorithm::routine::Routine;
 use ir::ops::control::{If, Loop};
 use ir::{DType, Op};
@@ -34,12 +34,21 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, op: &Op) -> Result<(), Vec<LowerError>> {
 fn branch(cx: &mut Cx, nx: &NodeCx, op: &If) -> Result<(), Vec<LowerError>> {
     let condition = in_arena(cx, nx, 0)?;
     let captured: Vec<View> = (1..nx.inputs.len()).map(|i| nx.input(cx, i)).collect();
+    let (sizes, differing) = (Op::If(op.clone()).defines(), op.differing());
     let mut errors = vec![];
     let mut ways = vec![];
     for (graph, taken) in [(&op.then, true), (&op.otherwise, false)] {
         let skip = jump(cx, nx, &condition, !taken);
-        match lower_block(cx, graph, &captured, &[], &nx.outputs) {
-            Ok(results) => assign(cx, &nx.name, nx.origin, &results, &nx.outputs).unwrap_or_else(|e| errors.push(e)),
+        // What the results' sizes are is known after them.
+        let targets: &[View] = if sizes.is_empty() { &nx.outputs } else { &[] };
+        match lower_block(cx, graph, &captured, &[], targets) {
+            Ok(results) => {
+                if !sizes.is_empty() {
+                    let dims = differing.iter().map(|(i, d)| graph.ty(graph.outputs[*i].value).shape[*d].clone()).collect();
+                    write::free::define(cx, sizes.clone(), Values::Sizes(dims), &nx.outputs, nx.origin);
+                }
+                assign(cx, &nx.name, nx.origin, &results, &nx.outputs).unwrap_or_else(|e| errors.push(e))
+            }
             Err(more) => errors.extend(more),
         }
         ways.push(skip);

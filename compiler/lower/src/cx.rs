@@ -89,6 +89,21 @@ pub struct NodeCx<'a> {
     pub winograd: bool,
 }
 
+/// A step that gives symbols their values: its code is written when all sizes are known.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    pub step: usize,
+    pub symbols: Vec<Arc<str>>,
+    pub values: Values,
+}
+
+/// Where the values of symbols come from: an `i64` in memory, or sizes.
+#[derive(Debug, Clone)]
+pub enum Values {
+    Measured(View),
+    Sizes(Vec<Dim>),
+}
+
 /// Everything planned so far.
 #[derive(Debug, Default)]
 pub struct Cx {
@@ -97,6 +112,11 @@ pub struct Cx {
     pub symbols: Symbols,
     /// Sizes that arguments hold.
     pub sizes: Vec<Dim>,
+    /// Where the values of symbols are, if there are any, and their names in order.
+    pub symbols_at: Option<View>,
+    pub symbol_names: Vec<Arc<str>>,
+    /// Steps that give symbols their values.
+    pub definitions: Vec<Definition>,
     /// The largest tensor that no memory holds.
     pub too_large: Option<u64>,
     pub kernels: Vec<Kernel>,

@@ -1,7 +1,7 @@
 //! The lowering of a whole graph: one writer per algorithm, in the graph's order.
 
 use crate::alias::Aliases;
-use crate::cx::{Cx, NodeCx, Options, Product};
+use crate::cx::{Cx, NodeCx, Options, Product, Values};
 use crate::free;
 use crate::layout::{self, Halos};
 use crate::once;
@@ -10,8 +10,10 @@ use crate::slots::{self, Slots};
 use crate::state::{self, StateOf};
 use crate::view::{Source, View};
 use crate::{LowerError, memory, write};
-use ir::{Algorithm, DType, Def, Graph, Node, NodeId, Op, Tensor, ValueId};
+use ir::ops::control::Measure;
+use ir::{Algorithm, Bound, DType, Def, Dim, Graph, Node, NodeId, Op, Tensor, ValueId};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Largest arena or weights in bytes.
 const LIMIT: u64 = 1 << 31;
@@ -292,6 +294,12 @@ impl<'g> State<'g> {
             self.views.insert(output, view);
             return Ok(());
         }
+        if let Algorithm::Measure(size) = algorithm {
+            let view = nx.input(&mut self.cx, 0);
+            self.measure(size, node, &nx, &view)?;
+            self.views.insert(output, view);
+            return Ok(());
+        }
         if let Algorithm::View = algorithm {
             let input = nx.input(&mut self.cx, 0);
             if !input.free.is_empty() || !nx.output.free.is_empty() {
@@ -379,6 +387,18 @@ impl<'g> State<'g> {
         self.joined.iter().any(|(whole, view)| view.source == source && !self.views.contains_key(whole))
     }
 
+    /// A number that becomes the value of a symbol.
+    fn measure(&mut self, size: &Dim, node: &Node, nx: &NodeCx, number: &View) -> Result<(), LowerError> {
+        let Op::Measure(Measure { checked, .. }) = node.op else { return Ok(()) };
+        let extent = self.cx.extent(size);
+        if checked {
+            write::routine::check_at_most(&mut self.cx, nx, number, extent.most)?;
+        }
+        let symbols = node.op.defines();
+        write::free::define(&mut self.cx, symbols, Values::Measured(number.clone()), &[], nx.origin);
+        Ok(())
+    }
+
     /// True when another live value, or a model input, shares the bytes of this one.
     fn aliased(&self, value: ValueId) -> bool {
         let source = self.views[&value].source;
@@ -424,7 +444,10 @@ impl<'g> State<'g> {
         if let Some(bytes) = self.cx.too_large {
             return Err(LowerError::TooLarge { what: "one tensor", bytes, limit: LIMIT });
         }
-        let free = write::free::first_step(&mut self.cx, free, symbols, kept);
+        let found = free::found(graph);
+        let bound = |name: &Arc<str>| (name.clone(), self.cx.symbols.get(name).copied().unwrap_or(Bound { min: 0, max: Some(0) }));
+        let free = free.into_iter().chain(found.iter().map(bound)).collect();
+        let free = write::free::first_step(&mut self.cx, free, kept, found);
         let weights: u64 = self.cx.weights.iter().map(|w| w.bytes.len() as u64).sum();
         if weights > LIMIT {
             return Err(LowerError::TooLarge { what: "weights", bytes: weights, limit: LIMIT });

@@ -24,6 +24,16 @@ pub fn symbols(graph: &Graph) -> Vec<(Arc<str>, Bound)> {
     symbols
 }
 
+/// The symbols that nodes define, those of graphs within nodes included, in order.
+pub fn found(graph: &Graph) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> = vec![];
+    for node in graph.order().into_iter().map(|id| graph.node(id)) {
+        let within = node.op.subgraphs().into_iter().flat_map(|inner| found(inner));
+        names.extend(within.chain(node.op.defines()).collect::<Vec<_>>());
+    }
+    names
+}
+
 /// The sizes of a tensor as hosts read them, if some are free.
 pub fn spelled(view: &View) -> Option<Vec<Size>> {
     (!view.free.is_empty()).then(|| view.extents().iter().map(|e| e.dim().compute(&mut Spelled)).collect())
@@ -59,7 +69,9 @@ impl Algebra for Spelled {
 /// Every size that cannot stay free, by layer.
 pub fn check(graph: &Graph) -> Result<(), Vec<LowerError>> {
     let mut errors = vec![];
-    Check { known: symbols(graph), symbols: &graph.symbols, errors: &mut errors }.graph(graph);
+    let bound = |name: Arc<str>| graph.symbols.get(&name).map(|bound| (name, *bound));
+    let known = symbols(graph).into_iter().chain(found(graph).into_iter().filter_map(bound)).collect();
+    Check { known, symbols: &graph.symbols, errors: &mut errors }.graph(graph);
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
@@ -142,7 +154,7 @@ fn is_supported(graph: &Graph, node: &Node) -> bool {
         Algorithm::Routine(r) => !r.passes,
         Algorithm::Recurrent(r) => r.batch.is_const() && r.hidden.is_const(),
         Algorithm::Map(_) | Algorithm::Reduce(_) | Algorithm::Shuffle(_) | Algorithm::Gather(_) => true,
-        Algorithm::View | Algorithm::Sizes(_) => true,
+        Algorithm::View | Algorithm::Sizes(_) | Algorithm::Measure(_) => true,
         Algorithm::Control => matches!(node.op, Op::If(_)),
     }
 }

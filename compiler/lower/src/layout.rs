@@ -73,7 +73,9 @@ pub fn halos(graph: &Graph, order: &[NodeId], algorithms: &HashMap<NodeId, Algor
                 wanted.insert(node.outputs[0], None);
             }
             // Routines read and write dense tensors, and so do branches and loops.
-            Algorithm::Routine(_) | Algorithm::Control => wanted.extend(node.inputs.iter().chain(&node.outputs).map(|v| (*v, None))),
+            Algorithm::Routine(_) | Algorithm::Control | Algorithm::Measure(_) => {
+                wanted.extend(node.inputs.iter().chain(&node.outputs).map(|v| (*v, None)))
+            }
             _ => {}
         }
     }

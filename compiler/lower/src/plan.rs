@@ -82,8 +82,10 @@ impl Method {
 /// The first step of a plan with any computes `sizes` from the words in `at` and writes them into the argument records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Free {
-    /// Symbols and their bounds: hosts choose a value of each.
+    /// Symbols and their bounds: hosts choose a value of each that is not found.
     pub symbols: Vec<(Arc<str>, Bound)>,
+    /// Those that steps of the run compute.
+    pub found: Vec<Arc<str>>,
     /// Where hosts write the values, an `i32` each, in this order.
     pub at: Option<BufferId>,
     /// Those that growing states keep: the last step of a run writes their next values.

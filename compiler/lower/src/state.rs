@@ -238,8 +238,10 @@ fn advance(cx: &mut Cx, kept: &[(usize, &Growth)], symbols: &View) {
     cx.step(k.finish(), args, 1, 0, &["state".into()], &[symbols], &[symbols]);
 }
 
-/// Where the values of the free sizes are, if there are any.
+/// Makes a place for the values of the free sizes, if there are any: first those that hosts choose.
 pub fn symbols_place(cx: &mut Cx, graph: &Graph) -> Option<View> {
-    let n = free_symbols(graph).len();
-    (n > 0).then(|| cx.persistent("symbols", 4 * n))
+    cx.symbol_names = free_symbols(graph).into_iter().chain(crate::free::found(graph)).collect();
+    let n = cx.symbol_names.len();
+    cx.symbols_at = (n > 0).then(|| cx.persistent("symbols", 4 * n));
+    cx.symbols_at.clone()
 }

@@ -186,7 +186,7 @@ impl Maker<'_> {
                 let then = self.body(g, &[], &captured, results, 0, depth - 1);
                 let otherwise = self.body(g, &[], &captured, results, 0, depth - 1);
                 let inputs: Vec<ValueId> = [condition].into_iter().chain(captured).collect();
-                return list.extend(self.node(g, If { then, otherwise }.into(), &inputs));
+                return list.extend(self.node(g, If { then, otherwise, sizes: Default::default() }.into(), &inputs));
             }
             _ => {
                 let (trips, condition) = self.steer(g, a);

@@ -241,7 +241,7 @@ fn boxes_and_determinants() {
     let boxes = f(&[1, 3, 4], &[0.0, 0.0, 1.0, 1.0, 0.0, 0.1, 1.0, 1.1, 0.0, 10.0, 1.0, 11.0]);
     let scores = f(&[1, 1, 3], &[0.9, 0.95, 0.1]);
     let inputs = |least: f32| [boxes.clone(), scores.clone(), i(&[1], &[3]), f(&[1], &[0.5]), f(&[1], &[least])];
-    let nms = |count: i64| NonMaxSuppression { center: false, count: vec![count.into()] };
+    let nms = |count: i64| NonMaxSuppression { center: false, padded: false, count: vec![count.into()] };
     assert_eq!(run(nms(2), &inputs(0.0))[0].to_i64s(), [0, 0, 1, 0, 0, 2]);
     assert_eq!(run(nms(1), &inputs(0.5))[0].to_i64s(), [0, 0, 1]);
     refused(nms(3), &inputs(0.0), "SizeOutOfBounds 2");

@@ -5,8 +5,8 @@ use crate::control::Structured;
 use crate::error::{Fault, invalid, unsupported};
 use crate::import::{Importer, Scope, Slot};
 use crate::proto::{GraphProto, NodeProto};
-use crate::site::Folded;
-use ir::ops::control::{If, Loop, Subgraph};
+use crate::site::{Folded, found_symbol};
+use ir::ops::control::{Found, If, Loop, Subgraph};
 use ir::ops::gather::gather_op::Gather;
 use ir::ops::routine::check::CheckSizes;
 use ir::pointwise::Fn;
@@ -150,15 +150,29 @@ impl<'m> Importer<'m> {
             }
             [None, Some(otherwise)] => [self.refused(s, &otherwise, &captured, mark)?, otherwise],
         };
-        let types = |graph: &Graph| -> Vec<TensorType> { graph.outputs.iter().map(|o| graph.ty(o.value).clone()).collect() };
-        if types(&graphs[0]) != types(&graphs[1]) {
-            return Err(Fault::run_time("condition of a branch whose results differ in shape"));
-        }
+        let sizes = self.differing_sizes(&graphs)?;
         let inputs = drop_unused(&mut graphs, 0, captured.values.iter().map(|(_, v)| *v).collect());
         let condition = self.site(s.node, vec![], s.attributes.clone(), s.scope).reshape(s.value(0)?, vec![])?;
         let [then, otherwise] = graphs;
-        let op = If { then: Subgraph::new(then), otherwise: Subgraph::new(otherwise) };
+        let op = If { then: Subgraph::new(then), otherwise: Subgraph::new(otherwise), sizes };
         self.flow(s, op.into(), &[vec![condition], inputs].concat())
+    }
+
+    /// A new symbol for each size in which the results of two graphs differ.
+    fn differing_sizes(&mut self, graphs: &[Graph; 2]) -> Result<Found, Fault> {
+        let mut sizes = vec![];
+        for (a, b) in graphs[0].outputs.iter().zip(&graphs[1].outputs) {
+            let (a, b) = (graphs[0].ty(a.value), graphs[1].ty(b.value));
+            if a.dtype != b.dtype || a.rank() != b.rank() {
+                return Err(Fault::run_time("condition of a branch whose results differ in type"));
+            }
+            for (x, y) in a.shape.iter().zip(&b.shape).filter(|(x, y)| x != y) {
+                let bounds = [x, y].map(|dim| dim.range(&self.graph.symbols).1);
+                let [Some(x), Some(y)] = bounds else { return Err(Fault::run_time("condition of a branch whose results differ in shape")) };
+                sizes.push(found_symbol(&mut self.graph, x.max(y)));
+            }
+        }
+        Ok(Found(sizes))
     }
 
     /// A graph of the results of `other` that fails whenever it runs, in the place of one that breaks the rules of ONNX for the

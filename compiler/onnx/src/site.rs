@@ -5,12 +5,13 @@ use crate::attributes::Attributes;
 use crate::error::{Fault, invalid};
 use crate::inputs::{Choices, input_type};
 use crate::proto::ValueInfoProto;
+use ir::ops::control::Measure;
 use ir::ops::map::Map;
 use ir::ops::reduce::reduce_op::{Reduce, ReduceKind};
 use ir::ops::shuffle::{concat::Concat, expand::Expand, reshape::Reshape, sizes::Sizes, slice::Slice, transpose::Transpose};
 use ir::pointwise::{Fn, Literal, Operand, Pointwise, Step};
 use ir::text::Term;
-use ir::{DType, Dim, Graph, NodeId, Op, Tensor, TensorType, ValueId};
+use ir::{Bound, DType, Dim, Graph, NodeId, Op, Tensor, TensorType, ValueId};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -291,6 +292,23 @@ impl<'m> Site<'_, 'm> {
         self.reshape(parameter, shape)
     }
 
+    /// A number that data decides, an integer of one element, as a size; `most` bounds it. `checked`: nothing but a check at run
+    /// time makes sure of that.
+    pub fn measured(&mut self, number: ValueId, most: &Dim, checked: bool) -> Result<Dim, Fault> {
+        let Some(most) = most.range(&self.graph.symbols).1.filter(|most| *most <= i64::from(i32::MAX)) else {
+            return Err(Fault::run_time("size"));
+        };
+        let number = self.cast(number, DType::I64)?;
+        let known =
+            self.graph.node_ids().map(|id| self.graph.node(id)).find(|node| matches!(node.op, Op::Measure(_)) && node.inputs[0] == number);
+        if let Some(Op::Measure(known)) = known.map(|node| &node.op) {
+            return Ok(known.size[0].clone());
+        }
+        let size = found_symbol(self.graph, most);
+        self.add(Measure { size: vec![size.clone()], checked }, &[number])?;
+        Ok(size)
+    }
+
     /// A symbolic number of elements as an operand: a literal where it is known, else a scalar node of `dtype`.
     pub fn size_operand(&mut self, size: &Dim, dtype: DType) -> Result<Arg, Fault> {
         match size.as_const() {
@@ -303,6 +321,14 @@ impl<'m> Site<'_, 'm> {
             }
         }
     }
+}
+
+/// A new symbol for a size that data decides, of at most `most`.
+pub(crate) fn found_symbol(graph: &mut Graph, most: i64) -> Dim {
+    let is_new = |name: &String| !graph.symbols.contains_key(name.as_str());
+    let name = (1..).map(|i| format!("found_{i}")).find(is_new).expect("there are enough numbers");
+    graph.symbols.insert(name.as_str().into(), Bound { min: 0, max: Some(most.max(0)) });
+    Dim::symbol(&name)
 }
 
 /// Number of nodes that a term becomes.

@@ -112,7 +112,8 @@ fn page() -> String {
          are the largest.\n\nA symbol that is `kept` is the size of states that grow, such as a key-value cache: a run leaves the next value at its \
          offset, and the host writes it only when it restores or clears such states. States with `strides` lie at their actual shape \
          with these distances between neighbours, in elements. A run with states that are larger than the symbol's `max` fails with \
-         `SizeOutOfBounds`.\n",
+         `SizeOutOfBounds`.\n\nA symbol that is `found` is a size that data decides, such as the number of boxes that are left: the run leaves it at \
+         its offset, and the host reads it there before it reads outputs whose `sizes` mention it.\n",
     );
     line("## Exports\n\n| export | type | meaning |\n|---|---|---|");
     line(&format!("| `{}` | memory | The one memory. |", abi::MEMORY));

@@ -127,6 +127,9 @@ pub struct Symbol {
     /// The size of states that grow: a run leaves the next value here. Hosts write it with the states only.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub kept: bool,
+    /// A size that a run computes: hosts read it behind the run, for the shapes of its outputs.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub found: bool,
 }
 
 /// A size: `128`, `"seq"`, or an expression such as `["+",["*",2,"seq"],1]` of the functions `+`, `*`, `floordiv`, `mod`,

@@ -40,11 +40,11 @@ impl Region {
     }
 }
 
-/// Inputs: boxes `[batches, n, 4]`, scores `[batches, classes, n]`, most boxes per class, largest overlap, smallest score. Integer:
-/// whether boxes are centre and size. Output: `i64` `[count, 3]`: batch, class, box.
+/// Inputs: boxes `[batches, n, 4]`, scores `[batches, classes, n]`, most boxes per class, largest overlap, smallest score. Integers:
+/// whether boxes are centre and size, and whether there may be fewer rows than planned, behind which −1 follows. Output: `i64` `[count, 3]`: batch, class, box.
 pub fn non_max_suppression(call: &mut Call) -> Done {
     let [boxes, scores, most, overlap, least, ..] = call.inputs;
-    let center = call.int(0) != 0;
+    let (center, padded) = (call.int(0) != 0, call.int(1) != 0);
     let [out, ..] = &mut call.outputs;
     let (n, classes) = (boxes.dim(1), scores.dim(1));
     let most = usize::try_from(most.int(0).max(0)).unwrap_or(usize::MAX);
@@ -79,6 +79,12 @@ pub fn non_max_suppression(call: &mut Call) -> Done {
                 count += 1;
             }
         }
+    }
+    if padded && count <= out.dim(0) {
+        for i in 3 * count..3 * out.dim(0) {
+            out.set_int(i, -1);
+        }
+        return Ok(());
     }
     expect_size(count, out.dim(0))
 }

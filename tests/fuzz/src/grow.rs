@@ -451,7 +451,7 @@ impl Grower {
             let condition = self.add_input(TensorType::new(DType::Bool, [0i64; 0]), rng);
             let (then, otherwise) = (self.body(&types, &result, &[], rng)?, self.body(&types, &result, &[], rng)?);
             let inputs: Vec<ValueId> = [condition].into_iter().chain(captured).collect();
-            return self.add(If { then, otherwise }, &inputs);
+            return self.add(If { then, otherwise, sizes: Default::default() }, &inputs);
         }
         let scalar = |dtype| TensorType::new(dtype, [0i64; 0]);
         let trips = rng.range(0, 4);

@@ -194,7 +194,7 @@ fn selection(name: &str, rng: &mut Rng) -> Made {
             let (most, overlap, least) = (rng.range(0, 4), rng.range(0, 4) as f32 / 4.0, rng.range(-2, 1) as f32 / 2.0);
             let inputs = vec![boxes, scores, list(DType::I64, &[most]), Tensor::new(&[1], &[overlap]), Tensor::new(&[1], &[least])];
             let center = rng.flag();
-            declared(inputs, batches * classes * n, |k| NonMaxSuppression { center, count: vec![k.into()] }.into())
+            declared(inputs, batches * classes * n, |k| NonMaxSuppression { center, padded: false, count: vec![k.into()] }.into())
         }
     }
 }

@@ -214,7 +214,7 @@ mod tests {
         let with = |name: &str, sizes: Vec<Size>, most: &[u64]| manifest::Tensor { sizes: Some(sizes), ..port(name, "f32", most) };
         let twice = Size::Apply("*".into(), Box::new(Size::Number(2)), Box::new(symbol("seq")));
         let inputs = vec![with("ids", vec![Size::Number(1), symbol("seq")], &[1, 16]), with("mask", vec![symbol("seq"), twice], &[16, 32])];
-        let manifest = manifest(inputs, vec![Symbol { name: "seq".into(), min: 2, max: 16, offset: 0, kept: false }]);
+        let manifest = manifest(inputs, vec![Symbol { name: "seq".into(), min: 2, max: 16, offset: 0, kept: false, found: false }]);
         let check = |ids: &[usize], mask: &[usize]| {
             let given = [one("ids", DType::F32, ids), one("mask", DType::F32, mask)].concat();
             check_inputs(&manifest, &given).map_or_else(|e| e.to_string(), |values| format!("{values:?}"))

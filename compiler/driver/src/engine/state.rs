@@ -19,12 +19,19 @@ impl Instance {
 
     /// The values of the manifest's symbols that the module keeps: sizes of states that grow.
     pub(super) fn kept(&self) -> Vec<Option<i64>> {
-        let value = |symbol: &Symbol| {
-            let bytes = self.memory.read(&self.store, (self.arena_base + symbol.offset) as usize, 4).expect("checked when loaded");
-            let word = i32::from_le_bytes(*bytes.first_chunk().expect("four bytes"));
-            i64::from(word).max(symbol.min)
-        };
-        self.manifest.symbols.iter().map(|symbol| symbol.kept.then(|| value(symbol))).collect()
+        self.manifest.symbols.iter().map(|symbol| symbol.kept.then(|| self.word_of(symbol))).collect()
+    }
+
+    /// The values of the symbols after a run: those that it found are in memory.
+    pub(super) fn with_found(&self, sizes: &[i64]) -> Vec<i64> {
+        let value = |(symbol, value): (&Symbol, &i64)| if symbol.found { self.word_of(symbol) } else { *value };
+        self.manifest.symbols.iter().zip(sizes).map(value).collect()
+    }
+
+    fn word_of(&self, symbol: &Symbol) -> i64 {
+        let bytes = self.memory.read(&self.store, (self.arena_base + symbol.offset) as usize, 4).expect("checked when loaded");
+        let word = i32::from_le_bytes(*bytes.first_chunk().expect("four bytes"));
+        i64::from(word).max(symbol.min)
     }
 
     /// Whether a state has grown so large that no run may begin with it.

@@ -52,7 +52,7 @@ pub fn interpret(algorithm: &Algorithm, inputs: &[&Tensor], output: &TensorType)
         // Its code is the meaning's: there is nothing to compare.
         Algorithm::Routine(routine) => return Err(InterpretError::Routine(routine.name)),
         Algorithm::Control => return Err(InterpretError::Control),
-        Algorithm::View => return Ok(inputs[0].clone().reshaped(&out.tensor.shape)),
+        Algorithm::View | Algorithm::Measure(_) => return Ok(inputs[0].clone().reshaped(&out.tensor.shape)),
         Algorithm::Sizes(dims) => {
             for (i, size) in numbers(dims)?.into_iter().enumerate() {
                 out.write(&[i as i64], &Tensor::scalar(size as i64))?;

@@ -185,6 +185,8 @@ pub enum Algorithm {
     View,
     /// The output's elements are these sizes.
     Sizes(Vec<Dim>),
+    /// The output is input 0, whose one element is the value of this symbol from here on.
+    Measure(Dim),
     /// Graphs within the operator, under control of its inputs.
     Control,
 }

@@ -116,6 +116,7 @@ ops! {
     Sizes "sizes" shuffle::sizes::Sizes,
     If "if" control::If,
     Loop "loop" control::Loop,
+    Measure "measure" control::Measure,
     CheckSizes "check_sizes" routine::check::CheckSizes,
     CheckAxes "check_axes" routine::check::CheckAxes,
     DynamicSlice "dynamic_slice" routine::dynamic::DynamicSlice,
@@ -156,6 +157,20 @@ impl Op {
             attr => (name.to_string(), attr),
         });
         Op::from_attrs(self.name(), &attrs.collect::<Vec<_>>()).expect("attributes keep their kinds")
+    }
+
+    /// Symbols in the operator's sizes and in those of the nodes of its graphs, apart from what these define themselves.
+    pub fn mentions(&self) -> Vec<std::sync::Arc<str>> {
+        let mut names: Vec<_> =
+            self.attrs().into_iter().flat_map(|(_, attr)| if let Attr::Dims(dims) = attr { dims } else { vec![] }).collect();
+        for graph in self.subgraphs() {
+            for id in graph.order() {
+                let node = graph.node(id);
+                names.extend(node.op.mentions().iter().map(|s| Dim::symbol(s)));
+                names.extend(node.outputs.iter().flat_map(|v| graph.ty(*v).shape.clone()));
+            }
+        }
+        names.iter().flat_map(Dim::symbols).collect()
     }
 
     /// Symbols in the operator's sizes.

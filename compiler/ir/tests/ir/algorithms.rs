@@ -56,7 +56,7 @@ fn check(name: &str) {
 }
 
 /// Operators that hold graphs: their own tests cover them.
-const CONTROL: [&str; 2] = ["if", "loop"];
+const CONTROL: [&str; 3] = ["if", "loop", "measure"];
 
 /// Operators that are no routines.
 fn nests() -> impl Iterator<Item = &'static str> {

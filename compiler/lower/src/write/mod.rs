@@ -32,6 +32,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, algorithm: &Algorithm) -> Result<(), Lowe
         Algorithm::Routine(routine) => routine::write(cx, nx, routine),
         Algorithm::View => Ok(()),
         Algorithm::Control => Err(LowerError::Bug { layer: nx.name.clone(), what: "control flow is no nest".into() }),
+        Algorithm::Measure(_) => Err(LowerError::Bug { layer: nx.name.clone(), what: "a measure is no nest".into() }),
         Algorithm::Sizes(_) => Err(LowerError::Bug { layer: nx.name.clone(), what: "sizes are not known".into() }),
     }
 }

@@ -119,6 +119,21 @@ pub fn failure(cx: &mut Cx, nx: &NodeCx, name: &str, dtype: DType) -> Arg {
     Arg::Weight(cx.weight(&format!("{name} of {}", nx.name), bytes, nx.origin), 0)
 }
 
+/// Fails unless a number, an `i64`, is at most so large.
+pub fn check_at_most(cx: &mut Cx, nx: &NodeCx, number: &View, most: usize) -> Result<(), LowerError> {
+    let more = cx.constant("more", &ir::Tensor::scalar(ir::B8(1)), nx.origin);
+    let check = NodeCx {
+        inputs: vec![number.clone(), number.clone(), more],
+        constants: vec![None; 3],
+        output: number.clone(),
+        outputs: vec![],
+        origin: nx.origin,
+        name: nx.name.clone(),
+        winograd: false,
+    };
+    write(cx, &check, &Routine { name: "check_trips", ints: vec![most as i64 + 1], floats: vec![], passes: true })
+}
+
 fn dense_copy(cx: &mut Cx, nx: &NodeCx, view: &View) -> Result<View, LowerError> {
     let copy = cx.temporary(&format!("{} dense", nx.name), view.dtype, &view.shape);
     shuffle::copy(cx, view, &copy, nx.origin)?;

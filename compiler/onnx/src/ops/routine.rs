@@ -3,10 +3,11 @@
 
 use super::{Row, many, one};
 use crate::error::{Fault, invalid, unsupported};
-use crate::site::Site;
+use crate::site::{Arg, Site};
 use crate::tensor::dtype;
 use ir::attr::{Attr, AttrValue};
 use ir::ops::contract::matmul::MatMul;
+use ir::ops::reduce::reduce_op::ReduceKind;
 use ir::ops::routine::Reduction;
 use ir::ops::routine::detect::{Det, NonMaxSuppression};
 use ir::ops::routine::dynamic::Cumulate;
@@ -80,6 +81,56 @@ fn count(s: &mut Site, output: usize, dim: usize) -> Result<Vec<Dim>, Fault> {
     }
 }
 
+/// A count that the model declares as a number, or else one that is found at run time: how many elements of `flags` are true.
+fn count_of(s: &mut Site, output: usize, dim: usize, flags: ValueId) -> Result<Vec<Dim>, Fault> {
+    if let Some(known) = declared_number(s, output, dim) {
+        return Ok(known);
+    }
+    let known = s.graph.node_ids().map(|id| s.graph.node(id)).find_map(|node| match &node.op {
+        Op::NonZero(NonZero { count }) if node.inputs[0] == flags => Some(count.clone()),
+        _ => None,
+    });
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let n = s.ty(flags).elements();
+    let flat = s.reshape(flags, vec![n.clone()])?;
+    let flat = match s.dtype(flat) {
+        DType::Bool => flat,
+        _ => {
+            let zero = if s.dtype(flat).is_float() { Arg::Float(0.0) } else { Arg::Int(0) };
+            let equal = s.binary(Fn::Equal, flat, zero)?;
+            s.unary(Fn::Not, equal)?
+        }
+    };
+    let numbers = s.cast(flat, DType::I64)?;
+    let sum = s.reduce(ReduceKind::Sum, numbers, &[0], false)?;
+    match declared_most(s, output, dim) {
+        Some(most) => Ok(vec![s.measured(sum, &n.min(most), true)?]),
+        None => Ok(vec![s.measured(sum, &n, false)?]),
+    }
+}
+
+/// The largest value that options give a dimension of an output which the model declares by name.
+fn declared_most(s: &mut Site, output: usize, dim: usize) -> Option<i64> {
+    let symbols = s.graph.symbols.clone();
+    let count = count(s, output, dim).ok()?;
+    let most = count[0].range(&s.graph.symbols).1;
+    s.graph.symbols = symbols;
+    most
+}
+
+/// A dimension of an output, if the model declares a number.
+fn declared_number(s: &mut Site, output: usize, dim: usize) -> Option<Vec<Dim>> {
+    let symbols = s.graph.symbols.clone();
+    let known = count(s, output, dim).ok().filter(|count| count[0].is_const());
+    if known.is_none() {
+        // A name without bounds is of no use.
+        s.graph.symbols = symbols;
+    }
+    known
+}
+
 /// An empty list: an input that is left out.
 pub(super) fn nothing(s: &mut Site, dtype: DType) -> ValueId {
     s.constant_value(Tensor::zeros(dtype, &[0]))
@@ -98,7 +149,13 @@ fn top_k(s: &mut Site) -> Result<Vec<ValueId>, Fault> {
         Some(k) => vec![Dim::from(k)],
         None => {
             let k = s.input(1)?;
-            s.sizes(k, "k")?
+            match s.sizes(k, "k") {
+                Err(fault) if fault.is_run_time() && declared_number(s, 0, axis as usize).is_none() => {
+                    let most = s.shape(x)[axis as usize].clone();
+                    vec![s.measured(k, &most, true)?]
+                }
+                known => known?,
+            }
         }
     };
     let largest = s.attributes.int_or("largest", 1)? != 0;
@@ -126,7 +183,7 @@ fn nonzero(s: &mut Site) -> Result<ValueId, Fault> {
     let x = s.input(0)?;
     let count = match s.constant(x) {
         Some(known) => vec![Dim::from(known.to_f64s().iter().filter(|v| **v != 0.0).count() as i64)],
-        None => count(s, 0, 1)?,
+        None => count_of(s, 0, 1, x)?,
     };
     s.add(NonZero { count }, &[x])
 }
@@ -143,7 +200,7 @@ fn compress(s: &mut Site) -> Result<ValueId, Fault> {
     };
     let count = match s.constant(condition) {
         Some(known) => vec![Dim::from(known.to_i64s().iter().filter(|v| **v != 0).count() as i64)],
-        None => count(s, 0, axis)?,
+        None => count_of(s, 0, axis, condition)?,
     };
     s.add(Compress { axis: axis as i64, count }, &[x, condition])
 }
@@ -370,8 +427,24 @@ fn non_max_suppression(s: &mut Site) -> Result<ValueId, Fault> {
     let overlap = s.optional(3).unwrap_or_else(|| s.constant_value(Tensor::scalar(0f32)));
     let least = s.optional(4).unwrap_or_else(|| s.constant_value(Tensor::scalar(f32::NEG_INFINITY)));
     let center = s.attributes.flag("center_point_box")?;
-    let count = count(s, 0, 0)?;
-    s.add(NonMaxSuppression { center, count }, &[boxes, scores, most, overlap, least])
+    let inputs = [boxes, scores, most, overlap, least];
+    if let Some(count) = declared_number(s, 0, 0) {
+        return s.add(NonMaxSuppression { center, padded: false, count }, &inputs);
+    }
+    // As many rows as there can be, −1 behind those that there are.
+    let (batches, classes, n) = (s.shape(scores)[0].clone(), s.shape(scores)[1].clone(), s.shape(scores)[2].clone());
+    let per_class = match s.scalar(most) {
+        Some(most) => n.min(most.clamp(0.0, f64::from(i32::MAX)) as i64),
+        None => n,
+    };
+    let rows = batches * classes * per_class;
+    let padded = s.add(NonMaxSuppression { center, padded: true, count: vec![rows.clone()] }, &inputs)?;
+    let batch = s.slice(padded, 1, 0i64.into(), 1i64.into(), 1)?;
+    let is_there = s.binary(Fn::GreaterEqual, batch, 0i64)?;
+    let numbers = s.cast(is_there, DType::I64)?;
+    let sum = s.reduce(ReduceKind::Sum, numbers, &[0, 1], false)?;
+    let count = s.measured(sum, &rows, false)?;
+    s.slice(padded, 0, 0i64.into(), count, 1)
 }
 
 /// Crops and pads both ends alike; the odd element goes to, or comes from, the end.

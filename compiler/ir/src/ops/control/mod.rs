@@ -1,4 +1,5 @@
-//! Operators that hold graphs: a branch and a loop, decided by values that exist only at run time. A body sees nothing of
+//! Operators whose course or sizes are decided by values that exist only at run time: a branch and a loop, which hold graphs, and
+//! `measure`. A body sees nothing of
 //! the graph around it: what it uses from outside is an input of the node, *captured*, and an input of the body.
 
 use crate::attr::{Attr, AttrValue};
@@ -12,9 +13,11 @@ use crate::tensor::Tensor;
 use std::sync::Arc;
 
 mod branch;
+mod measure;
 mod repeat;
 
-pub use branch::If;
+pub use branch::{Found, If};
+pub use measure::Measure;
 pub use repeat::Loop;
 
 /// A graph as an operator's attribute. Two are equal when their texts are.
@@ -103,6 +106,15 @@ impl Op {
         match self {
             Op::If(op) => vec![&mut op.then, &mut op.otherwise],
             Op::Loop(op) => vec![&mut op.body],
+            _ => vec![],
+        }
+    }
+
+    /// The symbols whose values only the results of this operator decide.
+    pub fn defines(&self) -> Vec<Arc<str>> {
+        match self {
+            Op::Measure(op) => op.size.iter().filter_map(Dim::as_symbol).collect(),
+            Op::If(op) => op.sizes.0.iter().filter_map(Dim::as_symbol).collect(),
             _ => vec![],
         }
     }

@@ -113,6 +113,20 @@ impl OpDef for Reduce {
         })
     }
 
+    fn sizes(&self, known: &[Option<&[Dim]>], types: &[&TensorType]) -> Option<Vec<Dim>> {
+        let all = known.first().copied().flatten()?.iter().cloned();
+        if self.axes != [0] || types[0].rank() != 1 || !self.epilogue.is_identity() {
+            return None;
+        }
+        let size = match self.kind {
+            ReduceKind::Sum => all.reduce(|a, b| a + b).unwrap_or(0i64.into()),
+            ReduceKind::Prod => all.reduce(|a, b| a * b).unwrap_or(1i64.into()),
+            ReduceKind::Min => all.reduce(Dim::min)?,
+            ReduceKind::Max => all.reduce(Dim::max)?,
+        };
+        Some(vec![size])
+    }
+
     fn epilogue(&self) -> Option<&Pointwise> {
         Some(&self.epilogue)
     }

@@ -13,6 +13,8 @@ attrs! {
     pub struct NonMaxSuppression {
         /// Boxes are centre and size, not two corners.
         pub center: bool,
+        /// There may be fewer; rows of −1 follow.
+        pub padded: bool,
         pub count: Vec<Dim>,
     }
 }
@@ -33,7 +35,7 @@ impl RoutineDef for NonMaxSuppression {
         Ok(vec![TensorType::new(DType::I64, [one("non_max_suppression", &self.count)?, 3i64.into()])])
     }
     fn ints(&self) -> Vec<i64> {
-        vec![self.center.into()]
+        vec![self.center.into(), self.padded.into()]
     }
 }
 
