@@ -11,7 +11,7 @@ use crate::{fold, rules};
 use ir::ops::Op;
 use ir::ops::contract::matmul::MatMul;
 use ir::ops::map::Map;
-use ir::ops::shuffle::{concat::Concat, slice::Slice};
+use ir::ops::shuffle::{concat::Concat, reshape::Reshape, slice::Slice};
 use ir::pointwise::{Fn, Literal, Operand, Pointwise};
 use ir::{Dim, Graph, NodeId, OpError, ValueId};
 use std::collections::BTreeMap;
@@ -20,10 +20,80 @@ const RULE: &str = "merge_projections";
 
 pub fn fuse_attention_ops(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
     rules::apply(graph, context, "fuse_attention_ops")?;
+    read_cached_keys(graph, context)?;
     merge_projections(graph, context)?;
     fold::fold_nodes(graph, context);
     graph.compact();
     Ok(())
+}
+
+/// Products by transposed and scaled keys of free number read the keys as they lie: `matmul(q, mul(transpose(k), s))` becomes
+/// `matmul(mul(q, s), k; transpose_b=true)`. Of keys of fixed number a transpose is a view.
+fn read_cached_keys(graph: &mut Graph, context: &mut Context) -> Result<(), OpError> {
+    let uses = Uses::of(graph);
+    for id in graph.order() {
+        let node = graph.node(id);
+        let Op::MatMul(op) = &node.op else { continue };
+        let keys = node.inputs[1];
+        if op.transpose_b || !graph.ty(keys).dtype.is_float() || graph.ty(keys).const_shape().is_some() {
+            continue;
+        }
+        let Some((lying, scale)) = untransposed(graph, &uses, keys) else { continue };
+        context.fired("cached_keys", || node_name(graph, id));
+        let (epilogue, mut inputs, origin) = (op.epilogue.clone(), node.inputs.clone(), node.origin.clone());
+        let name = graph.value(inputs[0]).name.clone();
+        if let Some(factor) = scale {
+            let mut body = Pointwise::identity();
+            body.push(Fn::Mul, vec![Operand::Arg(0), Operand::Literal(factor)]);
+            inputs[0] = graph.add(Map { body }, &[inputs[0]], &origin, &name)?;
+        }
+        let mut shape = graph.ty(keys).shape.clone();
+        let rank = shape.len();
+        shape.swap(rank - 2, rank - 1);
+        inputs[1] = if graph.ty(lying).shape == shape { lying } else { graph.add(Reshape { shape }, &[lying], &origin, &name)? };
+        let node = graph.node_mut(id);
+        node.op = MatMul { transpose_b: true, epilogue }.into();
+        node.inputs = inputs;
+    }
+    Ok(())
+}
+
+/// What a matrix is the transpose of, and what else scales it, behind reshapes that only add or drop dimensions of size 1.
+fn untransposed(graph: &Graph, uses: &Uses, matrix: ValueId) -> Option<(ValueId, Option<Literal>)> {
+    let (mut at, mut scale, mut is_transposed) = (matrix, None, false);
+    let matrices = |value: ValueId| {
+        let shape = &graph.ty(value).shape;
+        let rank = shape.len();
+        (rank >= 2).then(|| (shape[..rank - 2].iter().filter(|d| **d != 1).cloned().collect::<Vec<_>>(), shape[rank - 2..].to_vec()))
+    };
+    while uses.is_single(at)
+        && let Some(producer) = graph.producer(at)
+    {
+        let node = graph.node(producer);
+        let from = *node.inputs.first()?;
+        match &node.op {
+            Op::Map(map) if node.inputs.len() == 1 && scale.is_none() => match scale_of(&map.body, false) {
+                Some(Some(factor)) if matches!(factor, Literal::Float(_)) => scale = Some(factor),
+                _ => break,
+            },
+            Op::Reshape(_) if matrices(from).is_some() && matrices(from) == matrices(at) => {}
+            Op::Transpose(transpose) if !is_transposed => {
+                let rank = transpose.perm.len() as i64;
+                let mut swapped: Vec<i64> = (0..rank).collect();
+                if rank < 2 {
+                    break;
+                }
+                swapped.swap(rank as usize - 2, rank as usize - 1);
+                if transpose.perm != swapped {
+                    break;
+                }
+                is_transposed = true;
+            }
+            _ => break,
+        }
+        at = from;
+    }
+    is_transposed.then_some((at, scale))
 }
 
 /// `(x · weights + bias) · scale`, with constant weights of shape `[depth, columns]`.

@@ -148,7 +148,7 @@ fn names_that_do_not_exist_get_a_suggestion() {
         &mlp,
         &["--explain", "no_such_rule_at_all"],
         expect![[r#"
-            error: there is no rule or pass `no_such_rule_at_all`; rules are: add_zero, subtract_zero, multiply_one, divide_one, power_one, negate_twice, divide_by_power_of_two, transpose_identity, transpose_twice, reshape_same, reshape_twice, expand_same, slice_all, pad_nothing, concat_one, clamp, clamp_from_above, clamp_relu, max_zero, scale_conv, divide_conv, scale_matmul, divide_matmul, scale_of_sum, quotient_of_sum, subtract_constant, sum_of_constants, product_of_constants, scaled_query, scaled_key, known_sizes, fold_constant, equal_cast, inline_scalar, dead_node, equal_node, equal_constant, absorb_map, merge_maps, hoist_map, channels_last, flatten_matmul, merge_projections, integer_layer, integer_product, compress_weights
+            error: there is no rule or pass `no_such_rule_at_all`; rules are: add_zero, subtract_zero, multiply_one, divide_one, power_one, negate_twice, divide_by_power_of_two, transpose_identity, transpose_twice, reshape_same, reshape_twice, expand_same, slice_all, pad_nothing, concat_one, clamp, clamp_from_above, clamp_relu, max_zero, scale_conv, divide_conv, scale_matmul, divide_matmul, scale_of_sum, quotient_of_sum, subtract_constant, sum_of_constants, product_of_constants, scaled_query, scaled_key, known_sizes, fold_constant, equal_cast, inline_scalar, dead_node, equal_node, equal_constant, absorb_map, merge_maps, hoist_map, channels_last, flatten_matmul, merge_projections, cached_keys, integer_layer, integer_product, compress_weights
         "#]],
     );
     refused_export(

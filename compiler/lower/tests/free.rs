@@ -253,3 +253,77 @@ fn sizes_without_bounds_are_all_named() {
     assert_eq!(text[0], "input `x`: the size s is free; bind it, e.g. --dim s=1");
     assert_eq!(text.len(), 2);
 }
+
+/// One token, or a few, attends to keys and values that are read where they lie.
+#[test]
+fn products_of_few_rows() {
+    for rows in [1, 3] {
+        check(
+            &r#"
+graph "cache"
+symbol s: 0..40
+%q: f32[1,3,ROWS,8] = input
+%k: f32[1,3,s,8] = input
+%v: f32[1,3,s,12] = input
+%mask: f32[1,1,1,s] = input
+%scores = matmul(%q, %k, %mask; transpose_b=true, epilogue={add(mul(%0, 0.35), %1)})
+%p = softmax(%scores; axis=3)
+%o = matmul(%p, %v; transpose_b=false)
+%odd: f32[2,6,s] = input
+%w: f32[2,ROWS,6] = input
+%packed = matmul(%w, %odd; transpose_b=false)
+output "scores" = %scores
+output "o" = %o
+output "packed" = %packed
+"#
+            .replace("ROWS", &rows.to_string()),
+            &[&[("s", 1)], &[("s", 4)], &[("s", 17)], &[("s", 39)], &[("s", 40)]],
+        );
+    }
+}
+
+#[test]
+fn sizes_that_data_decides() {
+    let text = r#"
+graph "found"
+symbol n: 0..24
+symbol m: 0..24
+%x: f32[6,4] = input
+%least: f32[] = input
+%above = greater(%x, %least)
+%numbers = cast_i64(%above)
+%count = reduce(%numbers; kind=sum, axes=[0,1], keepdims=false)
+%measured = measure(%count; size=[n])
+%at = nonzero(%above; count=[n])
+%pairs = transpose(%at; perm=[1,0])
+%list = gather_nd(%x, %pairs; batch=0)
+%twice = concat(%list, %list; axis=0)
+%sorted = softmax(%list; axis=0)
+%one: i64[] = const [1]
+%many = greater(%count, %one)
+%few = if(%many, %list; then={graph "t" symbol n: 0..24 %l: f32[n] = input %y = neg(%l) output "y" = %y},
+    otherwise={graph "e" symbol n: 0..24 %l: f32[n] = input %z: f32[2] = const [7, 8] output "z" = %z}, sizes=[m])
+%r = relu(%few)
+output "pairs" = %pairs
+output "twice" = %twice
+output "sorted" = %sorted
+output "r" = %r
+output "few" = %few
+"#;
+    let graph = parse_graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    ir::verify::verify(&graph).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+    let plan = lower::lower(&graph, &lower::Options::default()).unwrap_or_else(|e| panic!("{e:?}\n{graph}"));
+    let x = Rng(3).tensor(ir::DType::F32, &[6, 4]);
+    let mut counts = vec![];
+    for least in [0.0f32, 1e9, -1e9, 0.5, 1.5] {
+        let inputs = [x.clone(), Tensor::scalar(least)];
+        let expected = ir::eval::eval(&graph, &inputs).unwrap_or_else(|e| panic!("{e}\n{graph}"));
+        let found = execute_plan(&plan, &inputs).unwrap_or_else(|e| panic!("{least}: {e}\n{graph}\n{plan}"));
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found.shape, expected.shape);
+            same(found, expected, 2e-6).unwrap_or_else(|e| panic!("{least}: {e}\n{graph}\n{plan}"));
+        }
+        counts.push(found[0].shape[0]);
+    }
+    assert!(counts[0] > 1 && counts[1] == 0 && counts[2] == 24, "{counts:?}");
+}

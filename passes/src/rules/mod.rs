@@ -75,6 +75,7 @@ const CODED: &[&str] = &[
     "channels_last",
     "flatten_matmul",
     "merge_projections",
+    "cached_keys",
     "integer_layer",
     "integer_product",
     "compress_weights",

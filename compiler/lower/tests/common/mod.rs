@@ -12,7 +12,7 @@ mod seen;
 /// Executes every step of a plan. A step may touch only the buffers it says it reads or writes and the weights among its
 /// arguments; tasks run backwards, and must not meet (see `seen`), since threads run them at the same time; the arena starts out full of NaNs, so that nothing can rely on zeros.
 pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
-    let values = symbol_values(plan, inputs);
+    let mut values = symbol_values(plan, inputs);
     let arena_base = 64u32;
     let weights_base = (arena_base + plan.arena_bytes).next_multiple_of(64) + 64;
     let mut memory = vec![0xffu8; weights_base as usize];
@@ -94,6 +94,14 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
             }
         }
     }
+    // What the run found is there now.
+    if let Some(at) = plan.free.at {
+        for (i, (name, value)) in values.iter_mut().enumerate().filter(|(_, (name, _))| plan.free.found.iter().any(|f| **f == *name)) {
+            let at = (arena_base + plan.buffers[at.0].offset) as usize + 4 * i;
+            *value = i32::from_le_bytes(memory[at..at + 4].try_into().expect("four bytes")).into();
+            assert!(*value >= 0, "{name} is {value}");
+        }
+    }
     let read = |port: &lower::plan::Port| {
         let at = (arena_base + plan.buffers[port.buffer.0].offset + port.offset) as usize;
         let value = |name: &str| values.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
@@ -108,7 +116,7 @@ pub fn execute_plan(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, Strin
     Ok(plan.outputs.iter().map(read).collect())
 }
 
-/// The symbols' values that the inputs' shapes determine, in the plan's order.
+/// The symbols' values that the inputs' shapes determine, in the plan's order; 0 of those that the run finds.
 fn symbol_values(plan: &Plan, inputs: &[Tensor]) -> Vec<(String, i64)> {
     let symbols = plan.free.symbols.iter().map(|(name, _)| {
         let symbol = abi::manifest::Size::Symbol(name.to_string());
@@ -116,6 +124,7 @@ fn symbol_values(plan: &Plan, inputs: &[Tensor]) -> Vec<(String, i64)> {
             let axis = port.sizes.as_ref()?.iter().position(|size| *size == symbol)?;
             Some(tensor.shape[axis] as i64)
         });
+        let found = if plan.free.found.contains(name) { Some(0) } else { found };
         (name.to_string(), found.expect("a size of an input"))
     });
     symbols.collect()

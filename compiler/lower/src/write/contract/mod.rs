@@ -23,7 +23,7 @@ use crate::{lanes, pointwise};
 use ir::algorithm::Contract;
 use ir::{Algorithm, DType, Graph, NodeId, Pointwise};
 use kernel::{I32, K, V};
-use nest::Nest;
+use nest::{InPlace, Nest};
 use std::collections::{HashMap, HashSet};
 use tile::Tile;
 
@@ -149,7 +149,12 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
     let columns = if nest.free_columns().is_some() { nest.columns().next_multiple_of(width) } else { nest.columns() };
     let panels = pack::Panels { columns, depth: nest.depth(), vectors: schedule.vectors, gap: 0 };
     cx.method = Some(if nx.constants[b_operand].is_some() { Method::Direct } else { Method::DirectPacked });
+    nest.in_place = nest.readable_in_place().filter(|_| nx.constants[b_operand].is_none() && !b_view.free.is_empty());
     let packed = match &nx.constants[b_operand] {
+        None if nest.in_place.is_some() => {
+            cx.method = Some(Method::Direct);
+            View { offset: b.base, ..b_view.clone() }
+        }
         Some(tensor) => {
             let bytes = pack::constant(tensor, &b, &nest, &panels);
             halves::constant(cx, &nx.name, bytes, nx.origin)
@@ -176,7 +181,7 @@ fn product(cx: &mut Cx, nx: &NodeCx, nest: &Nest, schedule: &Schedule, panels: &
     let (kernel, params) = writer.kernel(units, &blocks, packed);
     let views = || [&operands.a, &operands.output].into_iter().chain(&operands.extras);
     let mut args: Vec<Arg> = views().zip(&operands.linears).map(|(v, l)| v.arg_at(l.base)).collect();
-    args.insert(1, packed.arg_at(0));
+    args.insert(1, packed.arg_at(if nest.in_place.is_some() { packed.offset } else { 0 }));
     args.extend(params.dims().map(|dim| cx.size(dim)));
     let tasks = (nest.batches() * blocks.row_blocks * blocks.column_blocks) as u32;
     let is_read = |i: usize, v: &View| if i == 1 { operands.is_part } else { v.source == operands.output.source };
@@ -238,8 +243,15 @@ impl Writer<'_> {
         let fused = self.operands.body.steps.last().map_or(String::new(), |s| format!("_{}", s.f.name()));
         let element = if self.is_of_pairs() { "i16" } else { "f32" };
         let relaxed = if self.options.relaxed { "relaxed" } else { "simd" };
-        let mut k =
-            new_kernel(format!("contract_{element}_m{}n{}{fused}_{relaxed}", self.schedule.rows, 4 * self.schedule.vectors), self.options);
+        let place = match self.nest.in_place {
+            None => "",
+            Some(InPlace::Rows(_)) => "_rows",
+            Some(InPlace::Columns(_)) => "_columns",
+        };
+        let mut k = new_kernel(
+            format!("contract_{element}_m{}n{}{place}{fused}_{relaxed}", self.schedule.rows, 4 * self.schedule.vectors),
+            self.options,
+        );
         let k = &mut k;
         let pa = pointer(k, "a", &self.operands.a);
         let pb = pointer(k, "b", b);
@@ -342,7 +354,9 @@ impl Writer<'_> {
         let mut stride = self.panels.bytes() as i64;
         let mut strides = vec![0; self.nest.batch.len()];
         for (s, axis) in strides.iter_mut().zip(&self.nest.batch).rev() {
-            if axis.b != 0 {
+            if self.nest.in_place.is_some() {
+                *s = 4 * axis.b;
+            } else if axis.b != 0 {
                 *s = stride;
                 stride *= axis.extent as i64;
             }
@@ -359,7 +373,12 @@ impl Writer<'_> {
             s => k.let_("panel_ptr", *base + panel.clone() * (s * width) as i32),
         });
         let at = at.collect();
-        Pointers { at, b: k.let_("panel_b", p.b + panel * (self.panels.depth as i64 * width * 4) as i32) }
+        let bytes = match self.nest.in_place {
+            None => self.panels.depth as i64 * width * 4,
+            Some(InPlace::Rows(_)) => width * 4,
+            Some(InPlace::Columns(column)) => width * column,
+        };
+        Pointers { at, b: k.let_("panel_b", p.b + panel * bytes as i32) }
     }
 
     /// All tiles of row units `u0..u1` for one panel.

@@ -40,6 +40,14 @@ pub struct Product {
     pub depth: usize,
 }
 
+/// Where B lies when it is read as it is, not packed: bytes from one step of depth, or one column, to the next. The others
+/// follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InPlace {
+    Rows(i64),
+    Columns(i64),
+}
+
 /// Axes by class, outermost first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Nest {
@@ -54,6 +62,7 @@ pub struct Nest {
     pub depth_in_b: Vec<(usize, i64)>,
     /// Depth that is only known at run time: of the one depth axis.
     pub free_depth: Option<Dim>,
+    pub in_place: Option<InPlace>,
 }
 
 impl Nest {
@@ -76,6 +85,7 @@ impl Nest {
             depth_in_a: vec![],
             depth_in_b: vec![],
             free_depth: None,
+            in_place: None,
         };
         let mut columns = vec![];
         for (axis, size) in extents.iter().enumerate() {
@@ -139,6 +149,7 @@ impl Nest {
             depth_in_a: vec![(p.depth, 4)],
             depth_in_b: vec![(p.depth, 1)],
             free_depth: None,
+            in_place: None,
         }
     }
 
@@ -152,6 +163,26 @@ impl Nest {
             depth_in_a: vec![],
             depth_in_b: vec![depth],
             free_depth: None,
+            in_place: None,
+        }
+    }
+
+    /// How a B of free size can be read where it lies. Packing it takes as long as a product of few rows: a cache of keys and
+    /// values that a token attends to is read once.
+    pub fn readable_in_place(&self) -> Option<InPlace> {
+        const MOST_ROWS: usize = 4;
+        let ([(columns, across)], [(depth, down)]) = (&self.columns_in_b[..], &self.depth_in_b[..]) else { return None };
+        let whole = columns.is_multiple_of(4);
+        if self.has_free_rows() || self.rows() > MOST_ROWS || *columns != self.columns() || self.depth_in_a.len() != 1 {
+            return None;
+        }
+        match (across, down) {
+            (1, down) if *down > 0 && whole && self.free_columns().is_none() => Some(InPlace::Rows(4 * down)),
+            // Behind a free number of columns there is room for whole vectors.
+            (across, 1) if *across > 0 && (whole || self.free_columns().is_some()) => {
+                (self.free_depth.is_none() && depth.is_multiple_of(4)).then_some(InPlace::Columns(4 * across))
+            }
+            _ => None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! One register tile: zero the sums, walk along the depth, apply the epilogue, store. Sums run in the depth's order in
 //! one register each, so that every schedule gives the same bits.
 
+use super::nest::InPlace;
 use super::{Pointers, Writer, nest};
 use crate::lanes::{self, Lanes, Pattern};
 use crate::pointwise;
 use ir::DType;
-use kernel::{E, F32x4, I32, I32x4, K, V, f32x4_relaxed_madd, f32x4_splat, i32x4_dot_i16x8_s, load, load_splat32};
+use kernel::{E, F32x4, I32, I32x4, K, V, f32x4_relaxed_madd, f32x4_splat, i32x4_dot_i16x8_s, load, load_splat32, shuffle32, shuffle64};
 
 /// A tile of `rows` × `vectors`; the last vector holds `last_lanes` columns.
 pub struct Tile<'a> {
@@ -107,9 +108,13 @@ impl Tile<'_> {
         self.finish(k, &sums, rows);
     }
 
-    /// Bytes of one panel row: one step of depth.
+    /// Bytes of B from one step of depth to the next: of one panel row where it is packed.
     fn step_bytes(&self) -> usize {
-        16 * self.vectors
+        match self.writer.nest.in_place {
+            None => 16 * self.vectors,
+            Some(InPlace::Rows(step)) => step as usize,
+            Some(InPlace::Columns(_)) => 4,
+        }
     }
 
     /// Loops over the depth axes, outermost first. Returns by how many bytes A's pointers were moved.
@@ -152,6 +157,12 @@ impl Tile<'_> {
 
     /// Steps of depth without a loop: A at `positions` (bytes), B from its row number `first` on.
     fn steps(&self, k: &mut K, sums: &Sums, a: &Rows, b: V<I32>, first: usize, positions: &[i64]) {
+        if let Some(InPlace::Columns(column)) = self.writer.nest.in_place {
+            for (i, four) in positions.chunks_exact(4).enumerate() {
+                self.four_steps(k, sums, a, b, (4 * (first + 4 * i), column as usize), four);
+            }
+            return;
+        }
         let fused = crate::schedule::fused(self.rows, self.vectors, self.writer.options.relaxed);
         for (i, position) in positions.iter().enumerate() {
             let at = (first + i) * self.step_bytes();
@@ -172,6 +183,29 @@ impl Tile<'_> {
                         false => *sum + element.clone() * column,
                     };
                     k.set(*sum, next);
+                }
+            }
+        }
+    }
+
+    /// Four steps of depth over columns that each lie by themselves: four of them at a time become vectors in registers. B's
+    /// first step is `at` bytes behind `b`, its columns are `column` bytes apart.
+    fn four_steps(&self, k: &mut K, sums: &Sums, a: &Rows, b: V<I32>, (at, column): (usize, usize), positions: &[i64]) {
+        let fused = crate::schedule::fused(self.rows, self.vectors, self.writer.options.relaxed);
+        for v in 0..self.vectors {
+            let four: Vec<V<I32x4>> = (0..4).map(|c| k.let_("column", load::<I32x4>(b, (at + (4 * v + c) * column) as u32))).collect();
+            let mut pair = |lanes: [u8; 4], x: usize, y: usize| k.let_("pair", shuffle32::<I32x4>(lanes, four[x], four[y]));
+            let low = [pair([0, 4, 1, 5], 0, 1), pair([0, 4, 1, 5], 2, 3)];
+            let high = [pair([2, 6, 3, 7], 0, 1), pair([2, 6, 3, 7], 2, 3)];
+            for (d, position) in positions.iter().enumerate() {
+                let [x, y] = if d < 2 { low } else { high };
+                let step = k.let_("step", shuffle64::<I32x4>(if d % 2 == 0 { [0, 2] } else { [1, 3] }, x, y));
+                for (r, row) in sums.iter().enumerate() {
+                    let (pointer, offset) = a.at(r);
+                    let element = load_splat32::<F32x4>(pointer, offset + *position as u32);
+                    let product = step.get().cast::<F32x4>();
+                    let next = if fused { f32x4_relaxed_madd(element, product, row[v]) } else { row[v] + element * product };
+                    k.set(row[v], next);
                 }
             }
         }
