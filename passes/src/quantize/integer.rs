@@ -4,6 +4,10 @@
 //!
 //! Before: `c = map{sub(cast_i32(%0), z)}(q); y = conv(c, w)` with `i32` weights from −128 to 127. After:
 //! `y = conv(q, w8, −z · Σw; pad_value=z, epilogue={add(%0, %1)})`.
+//!
+//! Weights whose own zero point leaves them outside of `i8` are shifted into it, by a `d` per output channel. What is missing
+//! then is `d` times the sum of the elements, which a product with a single channel of ones computes:
+//! `s = conv(q, ones); y = conv(q, w8 − d, −z · Σw, s, d; epilogue={add(add(%0, %1), mul(%2, %3))})`.
 
 use super::grid::Channels;
 use super::layer;
@@ -52,10 +56,10 @@ fn rewritten(graph: &mut Graph, uses: &Uses, id: NodeId) -> Result<Result<(Value
     let Some(weights) = graph.constant(node.inputs[1]).filter(|w| w.rank() >= 2).cloned() else {
         return Ok(Err("its weights are not constant"));
     };
-    let numbers = weights.as_slice::<i32>();
-    if matches!(node.op, Op::MatMul(_)) && weights.rank() != 2 || numbers.iter().any(|w| i8::try_from(*w).is_err()) {
+    let outputs = Channels::of(&weights, layer::output_axis(&node.op));
+    let (Some(shifts), true) = (shifts(&weights, &outputs), matches!(node.op, Op::Conv(_)) || weights.rank() == 2) else {
         return Ok(Err("its weights are no matrix of 8-bit numbers"));
-    }
+    };
     let mut op = node.op.clone();
     if let Op::Conv(conv) = &mut op {
         match zero {
@@ -64,19 +68,53 @@ fn rewritten(graph: &mut Graph, uses: &Uses, id: NodeId) -> Result<Result<(Value
             Zero::Computed(_) => return Ok(Err("it pads with a zero point that is computed")),
         }
     }
-    let small: Vec<i8> = numbers.iter().map(|w| *w as i8).collect();
+    let numbers = weights.as_slice::<i32>().iter().enumerate();
+    let small: Vec<i8> = numbers.map(|(i, w)| (*w - shifts[outputs.of_element(i)]) as i8).collect();
+    let rank = graph.ty(node.outputs[0]).rank();
+    let place = [rank, if matches!(node.op, Op::Conv(_)) { 1 } else { rank - 1 }];
+    let mut shifted = None;
+    if shifts.iter().any(|shift| *shift != 0) {
+        let Some(shape) = ones(&op, &weights.shape) else { return Ok(Err("its groups have weights with a zero point")) };
+        let ones = graph.add_const("ones", Tensor::new(&shape, &vec![1i8; shape.iter().product()]));
+        let sum = graph.add(op.clone(), &[elements, ones], &node.origin, &format!("{}.sum", graph.value(node.outputs[0]).name))?;
+        shifted = Some([sum, graph.add_const("shift", column(&shifts, place))]);
+    }
     let name = graph.value(node.inputs[1]).name.clone();
     let w = graph.add_const(&name, Tensor::new(&weights.shape, &small));
     let mut inputs = vec![elements, w];
-    let rank = graph.ty(node.outputs[0]).rank();
-    let place = [rank, if matches!(node.op, Op::Conv(_)) { 1 } else { rank - 1 }];
-    let channels = Channels::of(&weights, layer::output_axis(&node.op)).count;
+    let channels = outputs.count;
     // A zero point that is computed has a part of its own; else a bias that follows is added at once.
     let bias = if matches!(zero, Zero::Known(_)) { bias(graph, uses, node.outputs[0], place, channels) } else { None };
     let (old, bias) = bias.map_or((node.outputs[0], vec![]), |(sum, bias)| (sum, bias));
-    inputs.extend(compensation(graph, &node, &weights, zero, &bias, place, &mut op));
+    inputs.extend(compensation(graph, &node, &weights, zero, &bias, shifted, place, &mut op));
     let name = graph.value(old).name.clone();
     Ok(Ok((old, graph.add(op, &inputs, &node.origin, &name)?)))
+}
+
+/// What has to be taken off the weights of each output channel for `i8` to hold them; nothing where that is not enough.
+fn shifts(weights: &Tensor, outputs: &Channels) -> Option<Vec<i32>> {
+    let mut bounds = vec![(0i64, 0i64); outputs.count];
+    for (i, w) in weights.as_slice::<i32>().iter().enumerate() {
+        let (low, high) = &mut bounds[outputs.of_element(i)];
+        (*low, *high) = ((*low).min(i64::from(*w)), (*high).max(i64::from(*w)));
+    }
+    let shift = |(low, high): (i64, i64)| {
+        let shift = (high - 127).max(0) + (low + 128).min(0);
+        (low - shift >= -128 && high - shift <= 127).then_some(shift as i32)
+    };
+    bounds.into_iter().map(shift).collect()
+}
+
+/// The shape of the weights that add up what one output channel reads: the same for all, or a channel each.
+fn ones(op: &Op, weights: &[usize]) -> Option<Vec<usize>> {
+    let mut shape = weights.to_vec();
+    match op {
+        Op::Conv(conv) if conv.group == 1 => shape[0] = 1,
+        Op::Conv(conv) if conv.group as usize == shape[0] => {}
+        Op::Conv(_) => return None,
+        op => shape[layer::output_axis(op)] = 1,
+    }
+    Some(shape)
 }
 
 /// The sum with a constant per channel that is all that reads `sums`.
@@ -92,17 +130,19 @@ fn bias(graph: &Graph, uses: &Uses, sums: ValueId, place: [usize; 2], channels: 
         .then(|| (node.outputs[0], (0..channels).map(|o| numbers[o % numbers.len()]).collect()))
 }
 
-/// The operands of the epilogue that takes the zero point's part off the sums and adds a bias, and that epilogue.
+/// The operands of the epilogue that takes the zero point's part off the sums and adds a bias and what `shifted` weights lack, and
+/// that epilogue.
 fn compensation(
     graph: &mut Graph,
     node: &Node,
     weights: &Tensor,
     zero: Zero,
     bias: &[i32],
+    shifted: Option<[ValueId; 2]>,
     place: [usize; 2],
     op: &mut Op,
 ) -> Vec<ValueId> {
-    if zero == Zero::Known(0) && bias.is_empty() {
+    if zero == Zero::Known(0) && bias.is_empty() && shifted.is_none() {
         return vec![];
     }
     let outputs = Channels::of(weights, layer::output_axis(&node.op));
@@ -121,7 +161,13 @@ fn compensation(
         args.push(zero);
         part = epilogue.push(Fn::Mul, vec![part, Operand::Arg(2)]);
     }
-    epilogue.push(Fn::Add, vec![Operand::Arg(0), part]);
+    let sum = epilogue.push(Fn::Add, vec![Operand::Arg(0), part]);
+    if let Some(shifted) = shifted {
+        let first = args.len() + 1;
+        args.extend(shifted);
+        let lacking = epilogue.push(Fn::Mul, vec![Operand::Arg(first), Operand::Arg(first + 1)]);
+        epilogue.push(Fn::Add, vec![sum, lacking]);
+    }
     *op.def_mut().epilogue_mut().expect("products have one") = epilogue;
     args
 }
