@@ -54,6 +54,24 @@ fn a_static_export_measures_itself_and_keeps_its_ranges() {
     assert!(first == std::fs::read(room.path("out.wasm")).expect("a module"), "the modules differ");
 }
 
+/// Products of bytes have constant sizes: a free one is refused, bound it works, samples of that size calibrate.
+#[test]
+fn free_sizes_have_to_be_bound() {
+    let (room, network) = (Room::new(), model("cases/symbolic_batch.onnx"));
+    let samples = |n: usize| Tensor::from_fn(DType::F32, &[n, 3, 8, 8], |i| (i % 29) as f64 / 7.0 - 2.0);
+    write(&room, "four.npz", &[("input", samples(4))]);
+    write(&room, "many.npz", &[("input", samples(16))]);
+    let args = ["--quantize", "int8-static", "--calibrate", "four.npz", "--dim", "batch=1..4"];
+    let message = room.refused(&export(&network, &args));
+    assert!(message.contains("conv does not support the free size batch yet; bind it, e.g. --dim batch=1"), "{message}");
+    assert!(!room.path("out.wasm").exists(), "nothing half-written");
+    let args = ["--quantize", "int8-static", "--calibrate", "many.npz", "--dim", "batch=2", "--report", "report.json"];
+    room.ok(&export(&network, &args));
+    let quantize = report(&room)["quantize"].take();
+    assert_eq!((&quantize["samples"], &quantize["held_back"]), (&8.into(), &2.into()), "{quantize}");
+    assert!(quantize["snr_db"].as_f64() > Some(25.0), "{quantize}");
+}
+
 #[test]
 fn dynamic_quantisation_needs_no_data() {
     let (room, mlp) = (Room::new(), model("mlp/mlp.dynamo.onnx"));
