@@ -154,6 +154,18 @@ best (float[3,7] x, int64[1] k, bool[3] keep) => (float[3,n] top, float[m,7] row
 }
 """
 
+# A state that grows, and an input of its size.
+GROWING = """
+growing (float[1,n,2] new, float[1,past,2] history, float[1,past,1] weights) => (float[1,2] y, float[1,after,2] present)
+<int64[1] one = {1}> {
+  weighted = Mul(history, weights)
+  before = ReduceSum <keepdims = 0> (weighted, one)
+  now = ReduceSum <keepdims = 0> (new, one)
+  y = Add(before, now)
+  present = Concat <axis = 1> (history, new)
+}
+"""
+
 NESTED = """
 nested (int64 n, int64 m, float[3] x, float[3] w) => (float[3] y)
 {
@@ -215,6 +227,7 @@ CASES = {
     "found_rows": (ROWS, {"x": floats(9, 4), "scores": scores(9), "least": exactly(0.4, np.float32)}),
     "found_no_rows": (ROWS, {"x": floats(9, 4), "scores": scores(9), "least": exactly(2, np.float32)}),
     "found_best": (BEST, {"x": floats(3, 7), "k": exactly([4], np.int64), "keep": exactly([1, 0, 1], bool)}),
+    "growing": (GROWING, {"new": floats(1, 2, 2), "history": floats(1, 3, 2), "weights": floats(1, 3, 1)}),
     "loop_nested": (NESTED, {"n": exactly(3, np.int64), "m": exactly(4, np.int64), "x": floats(3), "w": floats(3)}),
     "loop_stacked": (STACKED.replace("steps", "6"), {"n": exactly(6, np.int64), "x": floats(4)}),
     "scan_long": (SCAN, {"h": floats(2), "x": floats(300, 2), "z": floats(2, 300)}),

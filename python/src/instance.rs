@@ -127,7 +127,7 @@ impl Instance {
     fn bench(&self, py: Python<'_>, repeat: usize) -> PyResult<String> {
         let times = py.detach(|| {
             let mut inner = self.lock();
-            let inputs = verify::random_inputs(inner.manifest(), 0);
+            let inputs = verify::random_inputs_of(&inner, 0);
             bench::runs(&mut inner, &inputs, repeat, || {})
         });
         json(&times.map_err(|error| raise(error.into()))?)
@@ -137,7 +137,7 @@ impl Instance {
     fn profile(&self, py: Python<'_>, repeat: usize) -> PyResult<String> {
         let times = py.detach(|| {
             let mut inner = self.lock();
-            let inputs = verify::random_inputs(inner.manifest(), 0);
+            let inputs = verify::random_inputs_of(&inner, 0);
             bench::profile(&mut inner, &inputs, repeat)
         });
         json(&times.map_err(|error| raise(error.into()))?)

@@ -1,6 +1,7 @@
 """Modules: calls, what is refused, copies for other processes, limits, the cache of compiled code."""
 
 import os
+import pathlib
 import pickle
 import statistics
 import threading
@@ -286,6 +287,36 @@ def test_state_is_saved_restored_and_reset(tmp_path):
     assert not module.save_state()[second].any()
     with pytest.raises(wasm_torch.WasmTorchError, match="no state `other`"):
         module.restore_state({"other": x})
+
+
+def test_state_that_grows(tmp_path):
+    model = pathlib.Path(__file__).resolve().parents[2] / "models/cases/flow/growing.onnx"
+    module = wasm_torch.load(_exported(model, tmp_path / "growing.wasm", dims={"n": (1, 3), "past": (0, 9)}, states={"present": "history"}))
+    rng = np.random.default_rng(3)
+    history = np.zeros((1, 0, 2), np.float32)
+    for n in (2, 1, 3):
+        new, weights = rng.random((1, n, 2), np.float32), rng.random((1, history.shape[1], 1), np.float32)
+        assert np.allclose(module(new, weights), (history * weights).sum(1) + new.sum(1), atol=1e-6)
+        history = np.concatenate([history, new], 1)
+        assert np.array_equal(module.save_state()["history"], history)
+    with pytest.raises(wasm_torch.ShapeError, match="`past` is 6 in the state `history`"):
+        module(new, weights)
+    saved = module.save_state()
+    module.reset()
+    assert module.save_state()["history"].shape == (1, 0, 2)
+    module.restore_state(saved)
+    assert np.array_equal(module.save_state()["history"], history)
+
+
+def test_sizes_that_data_decides(tmp_path):
+    model = pathlib.Path(__file__).resolve().parents[2] / "models/cases/flow/found_rows.onnx"
+    module = wasm_torch.load(_exported(model, tmp_path / "rows.wasm"))
+    x, scores = np.ones((9, 4), np.float32), np.arange(9, dtype=np.float32)
+    for least, count in ((6.5, 2), (9, 0), (-1, 9)):
+        found = module.run(x, scores, np.float32(least))
+        assert [found[name].shape[0] for name in ("y", "top")] == [min(count, 5)] * 2
+        assert found["both"].shape == (min(count, 5) + count, 4)
+    assert module.dims == {}
 
 
 def _exported(model, path, **options):

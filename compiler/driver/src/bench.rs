@@ -28,14 +28,14 @@ impl Times {
     }
 }
 
-/// Runs the model `repeat` times (at least once).
+/// Runs the model `repeat` times (at least once): on with its states, or each time with the same ones where
+/// inputs are as large as these.
 pub fn runs(instance: &mut Instance, inputs: &[NamedTensor], repeat: usize, mut after_each: impl FnMut()) -> Result<Times, EngineError> {
     let steps = instance.steps();
+    let before = first_state(instance);
     let mut times = vec![];
     for _ in 0..repeat.max(1) {
-        if instance.is_full() {
-            instance.reset_state();
-        }
+        ready(instance, before.as_deref())?;
         instance.write_inputs(inputs)?;
         let start = Instant::now();
         instance.run_steps(0..steps)?;
@@ -43,6 +43,24 @@ pub fn runs(instance: &mut Instance, inputs: &[NamedTensor], repeat: usize, mut 
         after_each();
     }
     Ok(Times::of(&times))
+}
+
+/// The states that every run begins with, where inputs are as large as states.
+fn first_state(instance: &Instance) -> Option<Vec<NamedTensor>> {
+    instance.has_inputs_that_grow().then(|| instance.save_state())
+}
+
+/// Makes room for another run with the same inputs.
+fn ready(instance: &mut Instance, before: Option<&[NamedTensor]>) -> Result<(), EngineError> {
+    match before {
+        Some(states) => instance.restore_state(states),
+        None => {
+            if instance.is_full() {
+                instance.reset_state();
+            }
+            Ok(())
+        }
+    }
 }
 
 /// One step in a profile.
@@ -61,10 +79,9 @@ pub struct StepTime {
 /// Times every step alone, `repeat` times (at least once). A step in a loop counts with all its iterations.
 pub fn profile(instance: &mut Instance, inputs: &[NamedTensor], repeat: usize) -> Result<Vec<StepTime>, EngineError> {
     let mut times = vec![vec![]; instance.steps()];
+    let before = first_state(instance);
     for _ in 0..repeat.max(1) {
-        if instance.is_full() {
-            instance.reset_state();
-        }
+        ready(instance, before.as_deref())?;
         instance.write_inputs(inputs)?;
         let mut run = vec![0.0; times.len()];
         let mut step = 0;

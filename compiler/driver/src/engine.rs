@@ -310,7 +310,7 @@ impl Instance {
 
     /// Copies inputs into the arena. A run may overwrite them.
     pub fn write_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), EngineError> {
-        let kept = self.kept();
+        let kept = self.kept_sizes();
         self.sizes = inputs::check_inputs_with(&self.manifest, inputs, &kept)?;
         for (symbol, value) in self.manifest.symbols.iter().zip(&self.sizes).filter(|(symbol, _)| !symbol.kept && !symbol.found) {
             let at = (self.arena_base + symbol.offset) as usize;

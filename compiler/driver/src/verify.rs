@@ -53,13 +53,24 @@ fn missing(output: &str, mismatch: String) -> Difference {
     Difference { output: output.into(), max_abs, max_rel, argmax_equal: None, mismatch: Some(mismatch), ok: false }
 }
 
-/// Random tensors for a module's inputs. Free sizes are the largest with seed 0, and somewhere in their bounds with others.
+/// Random tensors for a module's inputs. Free sizes are the largest with seed 0, and somewhere in their bounds with others;
+/// those of states that grow are as small as they may be, as they are in a module that has not run.
 pub fn random_inputs(manifest: &Manifest, seed: u64) -> Vec<NamedTensor> {
-    let size = |symbol: &abi::manifest::Symbol| match seed {
+    random_inputs_at(manifest, &vec![None; manifest.symbols.len()], seed)
+}
+
+/// [`random_inputs`] for the next run of an instance, whose states may have grown.
+pub fn random_inputs_of(instance: &Instance, seed: u64) -> Vec<NamedTensor> {
+    random_inputs_at(instance.manifest(), &instance.kept_sizes(), seed)
+}
+
+fn random_inputs_at(manifest: &Manifest, kept: &[Option<i64>], seed: u64) -> Vec<NamedTensor> {
+    let size = |(symbol, kept): (&abi::manifest::Symbol, &Option<i64>)| match seed {
+        _ if symbol.kept => kept.unwrap_or(symbol.min),
         0 => symbol.max,
         _ => symbol.min + (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as i64 % (symbol.max - symbol.min + 1),
     };
-    let sizes: Vec<i64> = manifest.symbols.iter().map(size).collect();
+    let sizes: Vec<i64> = manifest.symbols.iter().zip(kept).map(size).collect();
     let tensor = |(i, input): (usize, &abi::manifest::Tensor)| {
         // Neighbouring seeds and inputs share nothing: SplitMix64 is seeded far apart.
         let seed = seed.wrapping_mul(0x1000_0000_01b3).wrapping_add(i as u64 + 1);

@@ -108,3 +108,33 @@ fn the_command_line_saves_and_restores() {
     room.write("z.npz", &npz_bytes(&[NamedTensor::new("h", Tensor::zeros(DType::F32, &[2]))]).unwrap());
     assert!(room.refused(&["run", "m.wasm", "-i", "x.npz", "--state-in", "z.npz"]).contains("the state `h` is f32[1, 1, 5], found f32[2]"));
 }
+
+/// A state that grows, and an input of its size: every door finds inputs that fit.
+#[test]
+fn the_command_line_knows_states_that_grow() {
+    let room = Room::new();
+    let path = model("cases/flow/growing.onnx");
+    let dims = ["--dim", "n=1..3", "--dim", "past=0..9", "--state", "present=history"];
+    room.ok(&[&["export", "-q", "--variants", "baseline", &path, "-o", "m.wasm"], &dims[..]].concat());
+    assert!(room.ok(&["inspect", "m.wasm"]).contains("past=0..9"));
+    // More samples than there is room for: the state begins again.
+    let report = room.ok(&["verify", &path, "m.wasm", "--random", "7", "--seed", "1", "--json", "--dim", "n=1..3", "--dim", "past=0..9"]);
+    assert_eq!(report.matches("\"ok\": true").count() + report.matches("\"ok\":true").count(), 1 + 7 + 2 * 7, "{report}");
+    room.ok(&["bench", "m.wasm", "--repeat", "5", "--profile", "--json"]);
+    let run = |n: usize, past: usize, states: &[&str]| {
+        let tensor = |name: &str, shape: &[usize]| NamedTensor::new(name, Tensor::random(DType::F32, shape, 5));
+        let inputs = [tensor("new", &[1, n, 2]), tensor("weights", &[1, past, 1])];
+        room.write("x.npz", &npz_bytes(&inputs).unwrap());
+        room.run(&[&["run", "m.wasm", "-i", "x.npz", "-o", "y.npz", "-q"], states].concat())
+    };
+    let right = |n: usize, past: usize, states: &[&str]| {
+        let answer = run(n, past, states);
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+    };
+    right(2, 0, &["--state-out", "s.npz"]);
+    assert_eq!(read_npz(&room.path("s.npz")).unwrap()[0].tensor.shape, [1, 2, 2]);
+    right(3, 2, &["--state-in", "s.npz", "--state-out", "s.npz"]);
+    assert_eq!(read_npz(&room.path("s.npz")).unwrap()[0].tensor.shape, [1, 5, 2]);
+    let wrong = run(1, 4, &["--state-in", "s.npz"]);
+    assert!(wrong.code != 0 && wrong.stderr.contains("`past` is 5 in the state `history`"), "{}", wrong.stderr);
+}

@@ -62,13 +62,18 @@ pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
         false => inputs::read(&args.inputs, &instance.manifest().inputs)?,
     };
     let bar = console.bar((args.warmup + args.repeat) as usize, "timing");
+    let states = instance.save_state();
     if args.warmup > 0 {
         bench::runs(&mut instance, &inputs, args.warmup as usize, || bar.inc(1))?;
+        instance.restore_state(&states)?;
     }
     let times = bench::runs(&mut instance, &inputs, args.repeat as usize, || bar.inc(1))?;
     bar.finish_and_clear();
     let profile = match args.profile {
-        true => Some(bench::profile(&mut instance, &inputs, args.repeat as usize)?),
+        true => {
+            instance.restore_state(&states)?;
+            Some(bench::profile(&mut instance, &inputs, args.repeat as usize)?)
+        }
         false => None,
     };
     let macs = instance.manifest().steps.iter().map(|s| s.macs).sum();

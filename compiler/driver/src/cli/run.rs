@@ -97,6 +97,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
         instance.restore_state(&states)?;
     }
     let bar = console.bar(args.repeat as usize, "running");
+    let before = instance.save_state();
     let times = bench::runs(&mut instance, &inputs, args.repeat as usize, || bar.inc(1))?;
     bar.finish_and_clear();
     let outputs = instance.read_outputs()?;
@@ -107,7 +108,10 @@ pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
         write_atomically(path, &bytes)?;
     }
     let profile = match args.profile {
-        true => Some(bench::profile(&mut instance, &inputs, args.repeat as usize)?),
+        true => {
+            instance.restore_state(&before)?;
+            Some(bench::profile(&mut instance, &inputs, args.repeat as usize)?)
+        }
         false => None,
     };
     let report = Report {

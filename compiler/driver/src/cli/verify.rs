@@ -6,7 +6,7 @@ use super::table::{self, Left, Right, Table};
 use super::{Outcome, inputs};
 use crate::compare::Tolerance;
 use crate::oracle::{Against, Oracle};
-use crate::verify::{Sample, random_inputs, verify};
+use crate::verify::{Sample, random_inputs_of, verify};
 use crate::{Error, ModelOptions};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -77,19 +77,23 @@ pub fn run(args: &Args, console: &mut Console) -> Result<Outcome, Error> {
     let tolerance = Tolerance { rtol: args.rtol, atol: args.atol };
     let mut sets = vec![];
     if !args.inputs.is_empty() {
-        sets.push(("inputs".to_string(), inputs::read(&args.inputs, &instance.manifest().inputs)?));
+        sets.push(("inputs".to_string(), Some(inputs::read(&args.inputs, &instance.manifest().inputs)?)));
     }
     let random = args.random.unwrap_or(u64::from(args.inputs.is_empty()));
     if random > 0 && matches!(oracle, Oracle::Recorded { .. }) && !instance.manifest().inputs.is_empty() {
         let sentence = "recorded outputs belong to the inputs they were recorded with, not to random ones";
         return Err(Error::Usage(format!("{sentence}\nhint: give these: --input FILE; a file with both kinds may be given twice")));
     }
-    sets.extend((0..random).map(|i| {
-        let seed = args.seed.wrapping_add(i);
-        (format!("random, seed {seed}"), random_inputs(instance.manifest(), seed))
-    }));
+    let seed = |i: u64| args.seed.wrapping_add(i);
+    sets.extend((0..random).map(|i| (format!("random, seed {}", seed(i)), None)));
     let mut samples = vec![];
-    for (label, inputs) in sets {
+    for (label, given) in sets {
+        // What states have grown to decides sizes of inputs.
+        if instance.is_full() {
+            instance.reset_state();
+        }
+        let number = (samples.len() as u64).saturating_sub(u64::from(!args.inputs.is_empty()));
+        let inputs = given.unwrap_or_else(|| random_inputs_of(&instance, seed(number)));
         spinner.say(format!("asking {oracle} ({label})"));
         samples.push(verify(&mut oracle, &mut instance, &inputs, label, tolerance)?);
     }

@@ -18,7 +18,7 @@ impl Instance {
     }
 
     /// The values of the manifest's symbols that the module keeps: sizes of states that grow.
-    pub(super) fn kept(&self) -> Vec<Option<i64>> {
+    pub fn kept_sizes(&self) -> Vec<Option<i64>> {
         self.manifest.symbols.iter().map(|symbol| symbol.kept.then(|| self.word_of(symbol))).collect()
     }
 
@@ -36,12 +36,20 @@ impl Instance {
 
     /// Whether a state has grown so large that no run may begin with it.
     pub fn is_full(&self) -> bool {
-        self.kept().iter().zip(&self.manifest.symbols).any(|(value, symbol)| value.is_some_and(|value| value > symbol.max))
+        self.kept_sizes().iter().zip(&self.manifest.symbols).any(|(value, symbol)| value.is_some_and(|value| value > symbol.max))
+    }
+
+    /// Whether the shape of an input depends on how large a state is: inputs of one run do not fit the next one.
+    pub fn has_inputs_that_grow(&self) -> bool {
+        let symbols = &self.manifest.symbols;
+        let kept = |name: &str| symbols.iter().any(|symbol| symbol.kept && symbol.name == name);
+        let value = |name: &str| (!kept(name)).then_some(1);
+        self.manifest.inputs.iter().filter_map(|input| input.sizes.as_ref()).flatten().any(|size| size.value(&value).is_none())
     }
 
     /// Copies of the states, by the names of the inputs that they are, at the sizes that they have now.
     pub fn save_state(&self) -> Vec<NamedTensor> {
-        let kept: Vec<i64> = self.kept().into_iter().map(Option::unwrap_or_default).collect();
+        let kept: Vec<i64> = self.kept_sizes().into_iter().map(Option::unwrap_or_default).collect();
         let read = |state: &State| {
             let port = &state.tensor;
             let at = (self.arena_base + port.offset) as usize;
