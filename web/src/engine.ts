@@ -8,7 +8,7 @@ import { Cancelled, Instance, type MemoryStats } from './instance.js';
 import { load, type LoadedModule, type LoadOptions } from './load.js';
 import type { Manifest } from './manifest.js';
 import type { Platform } from './port.js';
-import { shapeAt, symbolValues, withFound } from './sizes.js';
+import { shapeAt, symbolValues } from './sizes.js';
 import type { Opened } from './source.js';
 import { ThreadPool } from './threads.js';
 import type { VariantName } from './variant.js';
@@ -191,7 +191,9 @@ export class Engine implements Backend {
         before = now;
       }
     }
-    const sizes = withFound(manifest, given, () => instance.sizes());
+    // What the run has found is in memory now.
+    const now = instance.sizes();
+    const sizes = given.map((size, i) => (manifest.symbols![i]!.found ? now[i]! : size));
     const outputs = manifest.outputs.map((info) => instance.read(info, shapeAt(manifest, info, sizes)));
     this.memory = instance.memoryStats();
     const { threads, why } = this.info;

@@ -50,13 +50,6 @@ export function shapeAt({ symbols = [] }: Manifest, { sizes, shape }: TensorInfo
   return sizes?.map((size) => valueOf(size, map)) ?? shape;
 }
 
-/** `sizes` with those that a run has found: `now` are the symbols in memory behind it. */
-export function withFound({ symbols = [] }: Manifest, sizes: Int32Array, now: () => Int32Array): Int32Array {
-  if (!symbols.some(({ found }) => found)) return sizes;
-  const all = now();
-  return sizes.map((size, i) => (symbols[i]!.found ? all[i]! : size));
-}
-
 /** The largest value of every symbol. */
 export function largest({ symbols = [] }: Manifest): Int32Array {
   return Int32Array.from(symbols, ({ max }) => max);
