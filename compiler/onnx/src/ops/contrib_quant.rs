@@ -195,8 +195,8 @@ fn dynamic_matmul(s: &mut Site) -> Result<ValueId, Fault> {
 /// Numbers of `bits` bits, packed from the lowest bits on, each row beginning at a whole byte: one byte per number.
 fn codes(s: &Site, packed: ValueId, bits: i64, [rows, width]: [i64; 2], what: &str) -> Result<Tensor, Fault> {
     let tensor = s.constant(packed).ok_or_else(|| Fault::run_time(what))?;
-    let stride = (width * bits + 7) / 8;
-    if tensor.dtype != DType::U8 || tensor.len() as i64 != rows * stride {
+    let stride = width.saturating_mul(bits).saturating_add(7) / 8;
+    if tensor.dtype != DType::U8 || tensor.len() as i64 != rows.saturating_mul(stride) {
         invalid!("the {what} {} do not hold {rows} rows of {width} numbers of {bits} bits", s.ty(packed));
     }
     let bytes = tensor.bytes();
@@ -217,7 +217,7 @@ fn matmul_n_bits(s: &mut Site) -> Result<ValueId, Fault> {
     let (a, b, scales) = (s.input(0)?, s.input(1)?, s.input(2)?);
     let (bits, block) = (s.attributes.int_or("bits", 4)?, s.attributes.int_or("block_size", 0)?);
     let (depth, columns) = (s.attributes.int_or("K", 0)?, s.attributes.int_or("N", 0)?);
-    if ![2, 4, 8].contains(&bits) || block < 1 || depth < 1 || columns < 1 {
+    if ![2, 4, 8].contains(&bits) || [block, depth, columns].iter().any(|n| !(1..1 << 31).contains(n)) {
         unsupported!("weights of {bits} bits in blocks of {block} ({depth} x {columns}) are not supported");
     }
     if s.optional(4).is_some() {
