@@ -259,10 +259,10 @@ impl<'m> Site<'_, 'm> {
     }
     /// `count` elements of one dimension from `start` on.
     pub fn slice(&mut self, x: ValueId, axis: usize, start: Dim, count: Dim, step: i64) -> Result<ValueId, Fault> {
-        let mut counts = self.shape(x);
-        if start == 0 && step == 1 && counts[axis] == count {
+        if self.size(x, axis)? == count && start == 0 && step == 1 {
             return Ok(x);
         }
+        let mut counts = self.shape(x);
         let rank = counts.len();
         let (mut starts, mut steps) = (vec![Dim::from(0i64); rank], vec![1; rank]);
         (starts[axis], counts[axis], steps[axis]) = (start, count, step);

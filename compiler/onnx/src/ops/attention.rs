@@ -1,7 +1,7 @@
 //! Attention over heads: products, masks and softmax spelled out, so that passes see what they see in any other export.
 
 use super::{Row, many};
-use crate::error::{Fault, invalid};
+use crate::error::{Fault, invalid, unsupported};
 use crate::site::Site;
 use crate::tensor::dtype;
 use ir::ops::contract::matmul::MatMul;
@@ -11,6 +11,9 @@ use ir::pointwise::{Fn, Pointwise};
 use ir::{B8, DType, Dim, Tensor, ValueId};
 
 pub(super) const ROWS: &[Row] = &[many("Attention", attention)];
+
+/// Elements of a mask that follows from positions.
+const MASK_LIMIT: i64 = 1 << 26;
 
 /// `[B, S, H·D] → [B, H, S, D]`
 pub(super) fn split_heads(s: &mut Site, x: ValueId, heads: i64) -> Result<ValueId, Fault> {
@@ -195,7 +198,12 @@ fn masked(s: &mut Site, scores: ValueId, past: Dim) -> Result<(ValueId, bool), F
             result = s.binary(Fn::Add, scores, bias)?;
         }
     }
-    let sizes = || shape[2].as_const().zip(shape[3].as_const()).ok_or_else(|| Fault::run_time("size of the mask"));
+    let sizes = || match shape[2].as_const().zip(shape[3].as_const()) {
+        Some((queries, keys)) if queries.saturating_mul(keys) > MASK_LIMIT => {
+            unsupported!("a mask of {queries} queries by {keys} keys is larger than {MASK_LIMIT} elements")
+        }
+        known => known.ok_or_else(|| Fault::run_time("size of the mask")),
+    };
     let reach = reach(s)?;
     let valid = match s.optional(6) {
         Some(counts) => {

@@ -432,7 +432,7 @@ fn non_max_suppression(s: &mut Site) -> Result<ValueId, Fault> {
         return s.add(NonMaxSuppression { center, padded: false, count }, &inputs);
     }
     // As many rows as there can be, −1 behind those that there are.
-    let (batches, classes, n) = (s.shape(scores)[0].clone(), s.shape(scores)[1].clone(), s.shape(scores)[2].clone());
+    let [batches, classes, n] = s.dims(scores)?;
     let per_class = match s.scalar(most) {
         Some(most) => n.min(most.clamp(0.0, f64::from(i32::MAX)) as i64),
         None => n,

@@ -68,7 +68,7 @@ fn tuple(name: &str, batch: usize, inputs: &[&TensorType]) -> Result<usize, OpEr
     integers(name, inputs[1])?;
     let length = inputs[1].shape.last().and_then(|d| d.as_const()).and_then(|n| usize::try_from(n).ok());
     match length {
-        Some(n) if batch + n <= inputs[0].rank() && batch < inputs[1].rank() => Ok(n),
+        Some(n) if n.saturating_add(batch) <= inputs[0].rank() && batch < inputs[1].rank() => Ok(n),
         _ => op_error!("{name}: the tuples of {} do not index {}", inputs[1], inputs[0]),
     }
 }
