@@ -7,7 +7,7 @@ pub const RULES: &[Rule] = &[
     rule!("scale_conv" in ["fuse_conv_bn_relu"]:
         "mul(conv(?x, ?w; strides=?t, pads=?p, dilations=?d, group=?g, data=?l), ?s)" =>
         "conv(?x, mul(?w, reshape(?s; shape=?n)); strides=?t, pads=?p, dilations=?d, group=?g, data=?l)",
-        if ["const(?w)", "const(?s)", "per_output_channel(?s, ?w, ?l, ?n)"], Single,
+        if ["float(?s)", "const(?w)", "const(?s)", "per_output_channel(?s, ?w, ?l, ?n)"], Single,
         fires "%x: f32[1,2,4,4] = input  %w: f32[3,2,3,3] = const random(1)  %s: f32[1,3,1,1] = const random(2)
             %c = conv(%x, %w; strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=1, data=nchw)
             %y = mul(%s, %c)  output \"y\" = %y",
@@ -28,7 +28,7 @@ pub const RULES: &[Rule] = &[
             %y = div(%c, %s)  output \"y\" = %y  output \"c\" = %c"),
     rule!("scale_matmul" in ["fuse_linear_activation"]:
         "mul(matmul(?x, ?w; transpose_b=?t), ?s)" => "matmul(?x, mul(?w, reshape(?s; shape=?n)); transpose_b=?t)",
-        if ["const(?w)", "const(?s)", "per_column(?s, ?w, ?t, ?n)"], Single,
+        if ["float(?s)", "const(?w)", "const(?s)", "per_column(?s, ?w, ?t, ?n)"], Single,
         fires "%x: f32[2,3] = input  %w: f32[4,3] = const random(1)  %s: f32[4] = const random(2)
             %m = matmul(%x, %w; transpose_b=true)  %y = mul(%m, %s)  output \"y\" = %y",
         // A scale per row.

@@ -163,9 +163,12 @@ impl Grower {
             Op::If(_) | Op::Loop(_) => false,
             other => routines::find(other.name()).is_some(),
         };
+        // What was rounded to 16 bits is no nearer for being written in more.
+        let coarse = types.iter().any(|ty| ty.dtype.is_float() && ty.dtype.bytes() == 2);
+        let widens = coarse && outputs.iter().any(|ty| ty.dtype.is_float() && ty.dtype.bytes() > 2);
         let before = self.trust_of(inputs);
         let trust = match before {
-            Trust::Rounded if jumps => Trust::Unclear,
+            Trust::Rounded if jumps || widens => Trust::Unclear,
             Trust::Exact if rounds || matches!(op, Op::If(_) | Op::Loop(_)) => Trust::Rounded,
             // A routine of floats computes.
             Trust::Exact if float && routines::find(op.name()).is_some() => Trust::Rounded,
@@ -513,7 +516,8 @@ impl Grower {
 
     /// Any operator with operands of its own.
     fn instance(&mut self, rng: &mut Rng) -> Option<ValueId> {
-        let nests: Vec<&str> = Op::NAMES.iter().copied().filter(|n| routines::find(n).is_none() && !["if", "loop"].contains(n)).collect();
+        let nests: Vec<&str> =
+            Op::NAMES.iter().copied().filter(|n| routines::find(n).is_none() && !["if", "loop", "measure"].contains(n)).collect();
         let (op, tensors) = instances::instance(nests[rng.below(nests.len())], &mut instances::Rng(rng.bits()));
         let inputs: Vec<ValueId> = tensors
             .into_iter()

@@ -51,7 +51,7 @@ const INDEXED: &[&str] = &[
 
 fn described(seed: u64) -> Vec<u8> {
     let rng = &mut Rng::new(seed);
-    let names: Vec<&str> = Op::NAMES.iter().copied().filter(|name| !["if", "loop"].contains(name)).collect();
+    let names: Vec<&str> = Op::NAMES.iter().copied().filter(|name| !["if", "loop", "measure"].contains(name)).collect();
     let name = if rng.one_in(12) {
         "loop"
     } else if rng.one_in(3) {

@@ -365,6 +365,9 @@ fn resize(s: &mut Site) -> Result<ValueId> {
         }
         (None, None, Some(v)) => {
             let wanted = s.ints(v, "sizes")?;
+            if wanted.len() != axes.len() {
+                invalid!("{} sizes are given for {} axes", wanted.len(), axes.len());
+            }
             let each: Vec<f64> = wanted.iter().zip(&sizes_from).map(|(to, from)| *to as f64 / from).collect();
             let common = match s.attributes.string_or("keep_aspect_ratio_policy", "stretch")? {
                 "stretch" => None,
