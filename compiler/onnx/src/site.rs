@@ -2,7 +2,7 @@
 //! on the other. Helpers only; what an operator means is in `ops`.
 
 use crate::attributes::Attributes;
-use crate::error::{Fault, invalid};
+use crate::error::{Fault, invalid, unsupported};
 use crate::inputs::{Choices, input_type};
 use crate::proto::ValueInfoProto;
 use ir::ops::control::Measure;
@@ -66,6 +66,8 @@ impl From<i64> for Arg {
 
 /// Elements of tensors that the importer computes itself: shapes, axes, scales.
 const FOLD_LIMIT: usize = 256;
+
+const SYMBOL_LIMIT: usize = 1000;
 
 impl<'m> Site<'_, 'm> {
     /// An input that must be there.
@@ -295,6 +297,7 @@ impl<'m> Site<'_, 'm> {
     /// A number that data decides, an integer of one element, as a size; `most` bounds it. `checked`: nothing but a check at run
     /// time makes sure of that.
     pub fn measured(&mut self, number: ValueId, most: &Dim, checked: bool) -> Result<Dim, Fault> {
+        self.another_symbol()?;
         let Some(most) = most.range(&self.graph.symbols).1.filter(|most| *most <= i64::from(i32::MAX)) else {
             return Err(Fault::run_time("size"));
         };
@@ -307,6 +310,14 @@ impl<'m> Site<'_, 'm> {
         let size = found_symbol(self.graph, most);
         self.add(Measure { size: vec![size.clone()], checked }, &[number])?;
         Ok(size)
+    }
+
+    /// Fails when a model has more symbols than anybody means: each is looked for among all.
+    pub fn another_symbol(&self) -> Result<(), Fault> {
+        if self.graph.symbols.len() >= SYMBOL_LIMIT {
+            unsupported!("more than {SYMBOL_LIMIT} sizes that are not known at export are not supported");
+        }
+        Ok(())
     }
 
     /// A symbolic number of elements as an operand: a literal where it is known, else a scalar node of `dtype`.

@@ -86,6 +86,7 @@ fn count_of(s: &mut Site, output: usize, dim: usize, flags: ValueId) -> Result<V
     if let Some(known) = declared_number(s, output, dim) {
         return Ok(known);
     }
+    s.another_symbol()?;
     let known = s.graph.node_ids().map(|id| s.graph.node(id)).find_map(|node| match &node.op {
         Op::NonZero(NonZero { count }) if node.inputs[0] == flags => Some(count.clone()),
         _ => None,
