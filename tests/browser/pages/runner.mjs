@@ -1,10 +1,12 @@
 // A thread of Node that runs a module of the kind `threads` over and over, until `run` returns an error. It owns no threads.
 
 import { parentPort, workerData } from 'node:worker_threads';
+import { inflateSync } from 'node:zlib';
 
 const { file, steps, initial, maximum, watched } = workerData;
 const own = new WebAssembly.Module(file);
-const module = new WebAssembly.Module(WebAssembly.Module.customSections(own, 'wasm-torch.variant.threads')[0]);
+const [section] = WebAssembly.Module.customSections(own, 'wasm-torch.variant.threads');
+const module = new WebAssembly.Module(inflateSync(section));
 const memory = new WebAssembly.Memory({ initial, maximum, shared: true });
 // The file's own code brings the data of all variants.
 new Uint8Array(memory.buffer).set(new Uint8Array(new WebAssembly.Instance(own).exports.memory.buffer));
