@@ -69,6 +69,9 @@ const FOLD_LIMIT: usize = 256;
 
 const SYMBOL_LIMIT: usize = 1000;
 
+/// Positions that the importer lists.
+const POSITION_LIMIT: usize = 1 << 24;
+
 impl<'m> Site<'_, 'm> {
     /// An input that must be there.
     pub fn input(&self, i: usize) -> Result<ValueId, Fault> {
@@ -318,6 +321,16 @@ impl<'m> Site<'_, 'm> {
             unsupported!("more than {SYMBOL_LIMIT} sizes that are not known at export are not supported");
         }
         Ok(())
+    }
+
+    /// 0, 1, … n − 1 along an axis, shaped to broadcast against a value of this rank.
+    pub fn positions(&mut self, dtype: DType, rank: usize, axis: usize, n: i64) -> Result<ValueId, Fault> {
+        let Some(size) = usize::try_from(n).ok().filter(|n| *n <= POSITION_LIMIT) else {
+            unsupported!("positions along an axis of {n} elements are not supported: at most {POSITION_LIMIT}")
+        };
+        let mut along = vec![1; rank];
+        along[axis] = size;
+        Ok(self.constant_value(Tensor::from_fn(dtype, &along, |i| i as f64)))
     }
 
     /// A symbolic number of elements as an operand: a literal where it is known, else a scalar node of `dtype`.

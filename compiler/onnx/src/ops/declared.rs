@@ -246,7 +246,7 @@ fn range(s: &mut Site) -> Result<ValueId> {
     let count = s.term("max(?a, 0.0)", &[count])?;
     let count = s.cast(count, DType::I64)?;
     let start = check(s, start, count, &Expected::new(0, shape))?;
-    let i = s.constant_value(Tensor::from_fn(dtype, &[n], |i| i as f64));
+    let i = s.positions(dtype, 1, 0, n as i64)?;
     s.term("add(?a, mul(?b, ?c))", &[start, i, delta])
 }
 

@@ -7,7 +7,7 @@ use crate::site::Site;
 use ir::ops::reduce::reduce_op::ReduceKind;
 use ir::ops::reduce::softmax::Softmax;
 use ir::pointwise::{Fn, Pointwise};
-use ir::{DType, Tensor, ValueId};
+use ir::{DType, ValueId};
 
 pub(super) const ROWS: &[Row] = &[one("NegativeLogLikelihoodLoss", likelihood), many("SoftmaxCrossEntropyLoss", cross_entropy)];
 
@@ -36,9 +36,7 @@ fn picked(s: &mut Site, x: ValueId) -> Result<ValueId, Fault> {
     at.insert(1, 1i64.into());
     let target = s.cast(target, DType::I64)?;
     let target = s.reshape(target, at)?;
-    let mut along = vec![1; shape.len()];
-    along[1] = classes as usize;
-    let positions = s.constant_value(Tensor::from_fn(DType::I64, &along, |i| i as f64));
+    let positions = s.positions(DType::I64, shape.len(), 1, classes)?;
     let mut hit = s.binary(Fn::Equal, target, positions)?;
     let ignored = s.attributes.int("ignore_index")?;
     if let Some(ignored) = ignored.filter(|i| (0..classes).contains(i)) {

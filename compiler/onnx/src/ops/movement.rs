@@ -290,9 +290,7 @@ fn one_hot(s: &mut Site) -> Result<ValueId, Fault> {
     let wrapped = s.binary(Fn::Add, indices, depth as i64)?;
     let indices = s.map(Fn::Select, [negative.into(), wrapped.into(), indices.into()])?;
     let indices = s.reshape(indices, shape)?;
-    let mut along = vec![1; rank];
-    along[axis] = depth as usize;
-    let positions = s.constant_value(Tensor::from_fn(DType::I64, &along, |i| i as f64));
+    let positions = s.positions(DType::I64, rank, axis, depth as i64)?;
     let hit = s.binary(Fn::Equal, indices, positions)?;
     let off = s.slice(values, 0, 0i64.into(), 1i64.into(), 1)?;
     let on = s.slice(values, 0, 1i64.into(), 1i64.into(), 1)?;

@@ -90,7 +90,7 @@ pub(super) fn average_pool(s: &mut Site) -> Result<ValueId, Fault> {
 fn counts(s: &mut Site, x: ValueId, sum: ValueId, g: &Geometry, include_pads: bool) -> Result<ValueId, Fault> {
     let n = g.axes();
     let (sizes, outputs) = (s.const_shape(x, "size of the image")?, s.const_shape(sum, "size of the image")?);
-    if outputs[2..].iter().try_fold(1i64, |n, o| n.checked_mul(*o)).is_none_or(|n| n > 1 << 28) {
+    if outputs[2..].iter().try_fold(1i64, |n, o| n.checked_mul(*o)).is_none_or(|n| n > 1 << 26) {
         unsupported!("an average over windows of {} is not supported", s.ty(x));
     }
     let along = |i: usize, o: i64| -> f64 {

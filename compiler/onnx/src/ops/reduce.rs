@@ -6,7 +6,7 @@ use crate::site::Site;
 use ir::ops::reduce::reduce_op::ReduceKind;
 use ir::ops::reduce::softmax::Softmax;
 use ir::pointwise::{Fn, Pointwise};
-use ir::{DType, Dim, Tensor, ValueId};
+use ir::{DType, Dim, ValueId};
 
 pub(super) const ROWS: &[Row] = &[
     one("ArgMax", |s| arg(s, ReduceKind::Max)),
@@ -103,13 +103,10 @@ fn position(s: &mut Site, x: ValueId, kind: ReduceKind, axis: usize, keepdims: b
     let n = s.shape(x)[axis].as_const().ok_or_else(|| Fault::run_time("size of the axis"))?;
     // Positions in f32 where they are exact: they then move through the same lanes as the elements.
     let dtype = if n < 1 << 24 { DType::F32 } else { DType::I64 };
-    let mut shape = vec![1; rank];
-    shape[axis] = usize::try_from(n).map_err(|_| Fault::invalid("the axis has a negative size"))?;
-    const LIMIT: usize = 1 << 24;
-    if shape[axis] == 0 || shape[axis] > LIMIT {
-        return Err(Fault::invalid(format!("no position can be given along an axis of size {n}")));
+    if n == 0 {
+        return Err(Fault::invalid("no position can be given along an axis of size 0"));
     }
-    let positions = s.constant_value(Tensor::from_fn(dtype, &shape, |i| i as f64));
+    let positions = s.positions(dtype, rank, axis, n)?;
     let extremum = s.reduce(kind, x, &[axis], true)?;
     let is_extremum = s.binary(Fn::Equal, x, extremum)?;
     let (combine, other) = if last { (ReduceKind::Max, -1.0) } else { (ReduceKind::Min, n as f64) };

@@ -266,9 +266,7 @@ fn hardmax(s: &mut Site, default: i64, rows: bool) -> Result<ValueId, Fault> {
     }
     let n = s.const_shape(flat, "size of the axis")?[axis];
     let best = add_all(s, TopK { axis: axis as i64, largest: true, k: vec![1i64.into()] }, &[flat])?[1];
-    let mut along = vec![1; s.rank(flat)];
-    along[axis] = n as usize;
-    let positions = s.constant_value(Tensor::from_fn(DType::I64, &along, |i| i as f64));
+    let positions = s.positions(DType::I64, s.rank(flat), axis, n)?;
     let hit = s.binary(Fn::Equal, best, positions)?;
     let result = s.cast(hit, s.dtype(x))?;
     s.reshape(result, shape)
