@@ -249,9 +249,8 @@ test('a call that may be cancelled leaves the page its turns, also within a long
   assert.ok(longest < alone / 2, `${longest} of ${alone} ms`);
 });
 
-for (const watched of [true, false]) test(`a thread that is ended while it holds a task: an error ${watched ? 'at once where the host watches' : 'after a while where nobody watches'}, not a hang`, {}, async (t) => {
-  const { path } = await product(1024, 'heavy.wasm');
-  const file = await readFile(path);
+/** Ends a thread while a host runs a module of threads: the status that `run` gives then, 0 where it goes on alone. */
+async function endThread(t, file, watched) {
   const manifest = readManifest(file);
   // The parts by hand, as the loader puts them together: the caller of `run` is a thread too, so that this one can end its worker.
   const { initial_pages: initial, maximum_pages: maximum } = manifest.memory;
@@ -272,12 +271,22 @@ for (const watched of [true, false]) test(`a thread that is ended while it holds
   thread.postMessage([start.module, start.memory, 1, start.stack, '']);
   runner.postMessage('begin');
   assert.equal(await next(), 'ready');
-  // Nearly always it is inside of a task.
   await new Promise((resolve) => setTimeout(resolve, 200));
   await thread.terminate();
   if (watched) Atomics.store(new Int32Array(start.memory.buffer, start.address), 0, 1);
-  const { code, ms, runs } = await next();
-  t.diagnostic(`status ${code} after ${runs} runs, ${ms.toFixed(0)} ms in the last`);
-  assert.equal(code, 7);
-  assert.ok(ms < (watched ? 5_000 : 60_000), `${ms} ms`);
+  return next();
+}
+
+for (const watched of [true, false]) test(`a thread that is ended while it holds a task: an error ${watched ? 'at once where the host watches' : 'after a while where nobody watches'}, not a hang`, {}, async (t) => {
+  const { path } = await product(1024, 'heavy.wasm');
+  const file = await readFile(path);
+  // Nearly always it is inside of a task; between two of them its end does no harm.
+  for (let attempt = 1; ; attempt++) {
+    const { code, ms, runs } = await endThread(t, file, watched);
+    t.diagnostic(`status ${code} after ${runs} runs, ${ms.toFixed(0)} ms in the last`);
+    if (code === 0 && attempt < 5) continue;
+    assert.equal(code, 7);
+    assert.ok(ms < (watched ? 5_000 : 60_000), `${ms} ms`);
+    return;
+  }
 });
