@@ -73,6 +73,8 @@ export class Runtime {
    * worker of its own, unless a call takes less time than a message to a worker.
    */
   async loadModel<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Tensors = Tensors>(source: ModuleSource | PromiseLike<ModuleSource>, options: ModelOptions = {}): Promise<Model<I, O>> {
+    // Disposed models give their memory back before the next one takes its own.
+    this.#live();
     const backend = await this.#load(source, options);
     const { variant, threads, manifest, why } = backend.info;
     this.#log('info', `${manifest.model}: variant ${variant}, ${threads} thread${threads > 1 ? 's' : ''}`, why);
