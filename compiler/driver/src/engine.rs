@@ -205,7 +205,8 @@ impl Instance {
         let mut address = image.manifest.memory.weights_base;
         for bytes in &external {
             data.push(link::DataSegment { address, bytes });
-            address += bytes.len() as u32;
+            // Past the end of the memory is an error where the data is written.
+            address = address.saturating_add(bytes.len() as u32);
         }
         let wrong = |error: wasmtime::Error| EngineError::Interface(format!("{error:#}"));
         let missing = |name: &str| EngineError::Interface(format!("it exports no `{name}`"));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use wasm_torch::compare::{Tolerance, compare};
+use wasm_torch::engine::EngineError;
 use wasm_torch::{Instance, LoadOptions, NamedTensor, npz, serve, verify};
 
 const KINDS: [&str; 4] = ["baseline", "relaxed", "threads", "relaxed+threads"];
@@ -109,6 +110,24 @@ fn damaged_variants_are_errors() {
     Instance::load(&bad).expect("the others are whole");
     let error = Instance::load_with(&file[..file.len() / 2], &options).err().expect("refused").to_string();
     assert!(error.contains("cut off"), "{error}");
+}
+
+#[test]
+fn pages_that_no_memory_has_are_errors() {
+    let room = Room::new();
+    let file = digits(&room, &[]);
+    let needle = br#""maximum_pages":"#;
+    let at = file.windows(needle.len()).position(|w| w == needle).unwrap() + needle.len();
+    let digits = file[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+    for (variant, threads) in [("relaxed", 1), ("threads", 2)] {
+        let mut bad = file.clone();
+        bad[at..at + digits].fill(b' ');
+        bad[at] = b'0';
+        let options = LoadOptions { threads: Some(threads), variant: Some(variant.into()), ..LoadOptions::default() };
+        let error = Instance::load_with(&bad, &options).err().expect("refused");
+        assert!(matches!(error, EngineError::Interface(_)), "{error}");
+        assert!(error.to_string().contains("to 0 pages"), "{error}");
+    }
 }
 
 #[test]

@@ -50,8 +50,8 @@ pub fn import_bytes(bytes: impl Into<Bytes>, options: &ImportOptions) -> Result<
 
 /// Operator sets that the importer was written against.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
-/// Nodes in all function calls together: functions that call functions can grow without limit.
-const NODE_LIMIT: usize = 1 << 18;
+/// Nodes in all function calls together, and parts of sequences: functions that call functions can grow without limit.
+pub(crate) const NODE_LIMIT: usize = 1 << 18;
 
 /// What a name in the file stands for.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +95,7 @@ pub(crate) struct Importer<'m> {
     pub functions: HashMap<FunctionKey<'m>, &'m FunctionProto>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
-    nodes: usize,
+    pub nodes: usize,
 }
 
 /// The default domain has two names.

@@ -2,7 +2,7 @@
 
 use crate::control::Structured;
 use crate::error::{Fault, invalid, unsupported};
-use crate::import::{Importer, Slot};
+use crate::import::{Importer, NODE_LIMIT, Slot};
 use ir::{B8, Dim, Tensor, ValueId};
 
 impl<'m> Importer<'m> {
@@ -92,27 +92,25 @@ impl<'m> Importer<'m> {
         let axis = ir::ops::normalize_axis(s.attributes.int_or("axis", 0)?, rank)?;
         let keepdims = s.attributes.int_or("keepdims", 1)? != 0;
         let size = self.graph.ty(x).shape[axis].as_const().ok_or_else(|| Fault::run_time("size of the axis"))?;
-        let mut site = self.site(
-            s.node,
-            s.inputs.iter().map(|i| if let Slot::Value(v) = i { Some(*v) } else { None }).collect(),
-            s.attributes.clone(),
-            s.scope,
-        );
-        let in_steps = |step: i64| (0..size).step_by(step.max(1) as usize).map(|at| step.min(size - at)).collect::<Vec<i64>>();
+        let inputs: Vec<_> = s.inputs.iter().map(|i| if let Slot::Value(v) = i { Some(*v) } else { None }).collect();
+        let site = self.site(s.node, inputs.clone(), s.attributes.clone(), s.scope);
         let (sizes, drops_axis) = match site.optional(1) {
-            None => (vec![1; size.max(0) as usize], !keepdims),
+            None => (in_steps(size, 1)?, !keepdims),
             Some(split) if site.rank(split) == 0 => {
                 let step = site.scalar(split).ok_or_else(|| Fault::run_time("size of the parts"))?;
-                if step < 1.0 {
-                    invalid!("parts of size {step} cannot be made");
-                }
-                (in_steps(step as i64), false)
+                (in_steps(size, step as i64)?, false)
             }
             Some(split) => (site.ints(split, "sizes of the parts")?, false),
         };
-        if sizes.iter().sum::<i64>() != size || sizes.iter().any(|n| *n < 0) {
+        let total = sizes.iter().try_fold(0i64, |sum, n| sum.checked_add(*n).filter(|_| *n >= 0));
+        if total != Some(size) {
             invalid!("parts of sizes {sizes:?} do not make up dimension {axis} of {}", site.ty(x));
         }
+        self.nodes += sizes.len();
+        if self.nodes > NODE_LIMIT {
+            return Err(too_many_parts(sizes.len() as i64));
+        }
+        let mut site = self.site(s.node, inputs, s.attributes.clone(), s.scope);
         let (mut parts, mut at) = (vec![], 0);
         for n in sizes {
             let mut part = site.slice(x, axis, Dim::from(at), Dim::from(n), 1)?;
@@ -164,4 +162,19 @@ impl<'m> Importer<'m> {
         }
         Ok(results.into_iter().map(|list| self.new_sequence(list)).collect())
     }
+}
+
+/// Sizes of the parts of a dimension in steps; the last may be smaller.
+fn in_steps(size: i64, step: i64) -> Result<Vec<i64>, Fault> {
+    if step < 1 {
+        invalid!("parts of size {step} cannot be made");
+    }
+    if size / step > NODE_LIMIT as i64 {
+        return Err(too_many_parts(size / step));
+    }
+    Ok((0..size).step_by(step as usize).map(|at| step.min(size - at)).collect())
+}
+
+fn too_many_parts(parts: i64) -> Fault {
+    Fault::unsupported(format!("a sequence of {parts} parts: a model expands to at most {NODE_LIMIT} nodes"))
 }

@@ -6,7 +6,7 @@ use super::EngineError;
 use super::host::Store;
 use link::DataSegment;
 use std::sync::atomic::{AtomicU32, Ordering};
-use wasmtime::{Engine, Extern, MemoryType, SharedMemory};
+use wasmtime::{Engine, Extern, MemoryTypeBuilder, SharedMemory};
 
 /// A linear memory.
 #[derive(Clone)]
@@ -25,10 +25,13 @@ impl Memory {
         data: &[DataSegment<'_>],
     ) -> Result<Memory, EngineError> {
         let failed = |error: wasmtime::Error| EngineError::Memory(format!("{error:#}"));
+        // The builder refuses sizes that `MemoryType::new` panics on: the manifest of a damaged file may say anything.
+        let ty = MemoryTypeBuilder::default().min(pages.0.into()).max(Some(pages.1.into())).shared(shared).build();
+        let ty = ty.map_err(|error| EngineError::Interface(format!("its memory of {} to {} pages: {error:#}", pages.0, pages.1)))?;
         let memory = if shared {
-            Memory::Shared(SharedMemory::new(engine, MemoryType::shared(pages.0, pages.1)).map_err(failed)?)
+            Memory::Shared(SharedMemory::new(engine, ty).map_err(failed)?)
         } else {
-            Memory::Own(wasmtime::Memory::new(&mut *store, MemoryType::new(pages.0, Some(pages.1))).map_err(failed)?)
+            Memory::Own(wasmtime::Memory::new(&mut *store, ty).map_err(failed)?)
         };
         for segment in data {
             memory.write(store, segment.address as usize, segment.bytes).ok_or_else(|| {
