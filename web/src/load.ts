@@ -168,7 +168,8 @@ function compile(code: Uint8Array | Promise<Uint8Array>, variant: Variant): Prom
 
 /** The code in a compressed section. */
 async function inflate(section: Uint8Array): Promise<Uint8Array> {
-  const expanded = new Blob([section as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream('deflate'));
+  // A Blob's stream would come by way of another process.
+  const expanded = new Response(section as Uint8Array<ArrayBuffer>).body!.pipeThrough(new DecompressionStream('deflate'));
   return new Uint8Array(await new Response(expanded).arrayBuffer());
 }
 

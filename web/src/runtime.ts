@@ -162,8 +162,8 @@ export class Runtime {
     });
     if (isModule(given)) return guarded(fromHere(given));
     const loading = withOpened(given as ByteSource, platform.open, options, (opened) => guarded(attempt(opened)));
-    // The engine is probed while the answer is on its way.
-    void this.#settings;
+    // The engine is probed while the answer is on its way. A getter alone would count as pure and be left out.
+    this.#settingsFor(undefined);
     return loading;
   }
 
