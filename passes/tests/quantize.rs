@@ -41,8 +41,8 @@ fn ranges(graph: &Graph, inputs: &[Tensor]) -> BTreeMap<String, Observed> {
             let n = tensor.shape[point.axis];
             let inner: usize = tensor.shape[point.axis + 1..].iter().product();
             let channels = seen.channels.get_or_insert_with(|| ChannelStatistics {
-                low: vec![0.0; n],
-                high: vec![0.0; n],
+                low: vec![f32::INFINITY; n],
+                high: vec![f32::NEG_INFINITY; n],
                 mean: vec![0.0; n],
                 square: vec![0.0; n],
             });
@@ -60,7 +60,7 @@ fn ranges(graph: &Graph, inputs: &[Tensor]) -> BTreeMap<String, Observed> {
 }
 
 fn settings(ranges: BTreeMap<String, Observed>) -> Settings {
-    Settings { scheme: Scheme::Static, ranges, keep: BTreeSet::new() }
+    Settings { scheme: Scheme::Static, ranges, feedback: BTreeMap::new(), keep: BTreeSet::new() }
 }
 
 fn quantised(graph: &Graph, settings: &Settings) -> (Graph, Applied) {
@@ -188,7 +188,8 @@ fn rows_are_quantised_when_they_are_known() {
     "#;
     let graph = parse_graph(text).unwrap();
     let inputs = inputs(&[2, 5, 16]);
-    let (after, applied) = quantised(&graph, &Settings { scheme: Scheme::Dynamic, ranges: BTreeMap::new(), keep: BTreeSet::new() });
+    let (after, applied) =
+        quantised(&graph, &Settings { scheme: Scheme::Dynamic, ranges: BTreeMap::new(), feedback: BTreeMap::new(), keep: BTreeSet::new() });
     assert_eq!(applied.layers.len(), 2);
     let near = decibels(&graph, &after, &inputs);
     assert!(near > 35.0, "{near:.1} dB");
@@ -266,4 +267,42 @@ fn rows_of_tables_are_expanded_when_they_are_looked_up() {
         let near = decibels(&graph, &after, std::slice::from_ref(&rows));
         assert!(near > 20.0, "{weights:?}: {near:.1} dB");
     }
+}
+
+/// Two layers without margins around a sum, whose channels lie far from zero.
+#[test]
+fn channels_have_middles_where_biases_can_take_them() {
+    let graph = parse_graph(
+        r#"
+        %x: f32[1,4,5,5] = input
+        %w0: f32[6,4,1,1] = const random(1)
+        %b0: f32[6,1,1] = const [90.0, -70.0, 50.0, -1.0, 2.0, 0.0]
+        %a = conv(%x, %w0, %b0; strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1, data=nchw, epilogue={add(%0, %1)})
+        %w1: f32[6,6,1,1] = const random(2)
+        %b1: f32[6,1,1] = const [-40.0, 30.0, 0.0, 60.0, 1.0, 9.0]
+        %b = conv(%a, %w1, %b1, %a; strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1, data=nchw, epilogue={add(add(%0, %1), %2)})
+        %w2: f32[3,6,1,1] = const random(3)
+        %c = conv(%b, %w2; strides=[1,1], pads=[0,0,0,0], dilations=[1,1], group=1, data=nchw, epilogue={mul(%0, 0.01)})
+        %d = map(%a; body={sigmoid(mul(%0, 0.05))})
+        %w3: f32[3,6,3,3] = const random(4)
+        %e = conv(%d, %w3, %c; strides=[1,1], pads=[1,1,1,1], dilations=[1,1], group=1, data=nchw, epilogue={add(%0, %1)})
+        output "y" = %e
+        "#,
+    )
+    .unwrap();
+    let inputs = inputs(&[1, 4, 5, 5]);
+    let ranges = ranges(&graph, &inputs);
+    let (after, applied) = quantised(&graph, &settings(ranges.clone()));
+    let stored = |name: &str| &applied.tensors.iter().find(|t| t.0 == name).unwrap().2;
+    assert!(stored("x").middle.is_some() && stored("a").middle.is_some() && stored("b").middle.is_some());
+    assert!(stored("d").middle.is_none(), "its reader has margins of zeros");
+    let near = decibels(&graph, &after, &inputs);
+    let plain = ranges.into_iter().map(|(name, seen)| (name, Observed { channels: None, ..seen })).collect();
+    let rough = decibels(&graph, &quantised(&graph, &settings(plain)).0, &inputs);
+    assert!(near > rough + 2.0, "{near:.1} dB, {rough:.1} dB with one grid for all channels");
+    // What subtracts a middle or adds one is a bias: the sum's expression is that of a layer with zero points.
+    let sum = after.order().into_iter().map(|id| after.node(id)).find(|n| after.value(n.outputs[0]).name == "b").unwrap();
+    let epilogue = sum.op.def().epilogue().unwrap().to_string();
+    expect!["{cast_u8(clamp(add(round(add(mul(cast_f32(add(%0, %1)), %2), mul(sub(cast_f32(%3), 128.0), %4))), 128.0), 0.0, 255.0))}"]
+        .assert_eq(&epilogue);
 }

@@ -4,7 +4,6 @@ use super::AppliedLayer;
 use super::expression::{Builder, is_homogeneous, without_bounds};
 use super::grid::{Channels, Grid, Weights};
 use super::observed::ChannelStatistics;
-use super::plan::Plan;
 use super::rewrite::{Rewriter, Stored};
 use super::scale::{Scale, column};
 use ir::ops::Op;
@@ -15,16 +14,16 @@ use std::sync::Arc;
 
 /// Where the weights of a layer have their channels.
 #[derive(Debug, Clone, Copy)]
-struct Form {
+pub struct Form {
     /// The dimension of the weights along which output channels run, and that of input channels (within a group).
-    output: usize,
+    pub output: usize,
     input: usize,
     /// Groups of a convolution.
     groups: usize,
 }
 
 impl Form {
-    fn of(op: &Op) -> Form {
+    pub fn of(op: &Op) -> Form {
         match op {
             Op::Conv(Conv { group, .. }) => Form { output: 0, input: 1, groups: *group as usize },
             Op::MatMul(matmul) if matmul.transpose_b => Form { output: 0, input: 1, groups: 1 },
@@ -33,7 +32,7 @@ impl Form {
     }
 
     /// The input channel that the i-th weight multiplies.
-    fn input_of(&self, weights: &Tensor, i: usize) -> usize {
+    pub fn input_of(&self, weights: &Tensor, i: usize) -> usize {
         let (inputs, outputs) = (Channels::of(weights, self.input), Channels::of(weights, self.output));
         outputs.of_element(i) * self.groups / outputs.count * inputs.count + inputs.of_element(i)
     }
@@ -68,12 +67,18 @@ pub fn rewrite(rewriter: &mut Rewriter, id: NodeId) -> Result<(), OpError> {
     let x = rewriter.element(node.inputs[0])?;
     let weights: Arc<Tensor> = rewriter.graph.constant(node.inputs[1]).expect("the plan has looked").clone();
     let (form, result) = (Form::of(&node.op), node.outputs[0]);
-    let rank = rewriter.graph.ty(result).rank();
-    let place = [rank, if matches!(node.op, Op::Conv(_)) { 1 } else { rank - 1 }];
-    let epilogue = node.op.def().epilogue().cloned().unwrap_or_default();
-    let (bias, rest) = take_bias(rewriter.graph, &epilogue, &node.inputs[2..], place, weights.shape[form.output]);
+    let place = place(rewriter.graph, &node);
+    let (bias, rest) = bias_and_rest(rewriter.graph, &node);
+    let out = rewriter.emitted(result);
+    let bias = moved_bias(rewriter, &node, bias, &rest, &input, &weights);
     let folded = folded(&weights, form, &input);
-    let rounded = Weights::of(&folded, form.output, bias.as_deref(), input.base);
+    let mut rounded = Weights::of(&folded, form.output, bias.as_deref(), input.base);
+    let feedback = rewriter.settings.feedback.get(&rewriter.names[node.inputs[0].0 as usize]);
+    if let Some(feedback) = feedback.filter(|f| multiplies_rows(rewriter.graph, &node) == Some(f.channels())) {
+        let stride = |axis: usize| weights.shape[axis + 1..].iter().product();
+        let factors = |c: usize| input.scale.at(c) / input.base;
+        rounded = feedback.round(&folded, [stride(form.output), stride(form.input)], factors, rounded.scales);
+    }
     let seen = rewriter.settings.ranges.get(&rewriter.names[node.inputs[0].0 as usize]).and_then(|seen| seen.channels.as_ref());
     let inputs = Channels::of(&weights, form.input).count * form.groups;
     let sums = sum_biases(form, &rounded, bias.as_deref(), &input, seen.filter(|s| s.fits(inputs)), &folded);
@@ -88,13 +93,80 @@ pub fn rewrite(rewriter: &mut Rewriter, id: NodeId) -> Result<(), OpError> {
     let w = rewriter.graph.add_const(&weights_name, rounded.elements);
     let mut builder = Builder::new(1);
     let layer = Layer { sums: &sums, scales: &rounded.scales, rest: &rest, input: &input, place };
-    let out = rewriter.emitted(result);
     let y = expression(rewriter, &mut builder, &node, &layer, out.as_ref());
     let mut op = node.op.clone();
     if let Op::Conv(conv) = &mut op {
         conv.pad_value = input.zero.into();
     }
     rewriter.finish(&node, builder, y, None, op, &[x, w])
+}
+
+/// Rank of a layer's result and dimension of its channels.
+fn place(graph: &Graph, node: &Node) -> [usize; 2] {
+    let rank = graph.ty(node.outputs[0]).rank();
+    [rank, if matches!(node.op, Op::Conv(_)) { 1 } else { rank - 1 }]
+}
+
+/// The constant per channel that a layer adds to its sums, and what it does after that.
+pub fn bias_and_rest(graph: &Graph, node: &Node) -> (Option<Vec<f32>>, Pointwise) {
+    let channels = graph.constant(node.inputs[1]).map_or(0, |weights| weights.shape[Form::of(&node.op).output]);
+    let epilogue = node.op.def().epilogue().cloned().unwrap_or_default();
+    take_bias(graph, &epilogue, &node.inputs[2..], place(graph, node), channels)
+}
+
+/// The number of input channels of a layer each of whose results is a sum over all channels of one place.
+pub fn multiplies_rows(graph: &Graph, node: &Node) -> Option<usize> {
+    let (weights, form) = (graph.constant(node.inputs[1])?, Form::of(&node.op));
+    let kernel: usize = (0..weights.rank()).filter(|d| ![form.output, form.input].contains(d)).map(|d| weights.shape[d]).product();
+    (form.groups == 1 && kernel == 1).then(|| weights.shape[form.input])
+}
+
+/// Whether an expression hands its first operand on, or adds one other to it.
+pub fn is_sum(rest: &Pointwise) -> bool {
+    match &rest.steps[..] {
+        [] => true,
+        [Step { f: Fn::Add, operands }] => {
+            matches!(operands[..], [Operand::Arg(0), Operand::Arg(1..)] | [Operand::Arg(1..), Operand::Arg(0)])
+        }
+        _ => false,
+    }
+}
+
+/// The bias with what the middles of channels come to: those of the input, and, where the rest is a sum, those of what is
+/// added and of the result.
+fn moved_bias(
+    rewriter: &Rewriter,
+    node: &Node,
+    bias: Option<Vec<f32>>,
+    rest: &Pointwise,
+    input: &Stored,
+    weights: &Tensor,
+) -> Option<Vec<f32>> {
+    let (form, out) = (Form::of(&node.op), rewriter.emitted(node.outputs[0]));
+    let outputs = Channels::of(weights, form.output);
+    let mut moved: Vec<f64> = (0..outputs.count).map(|o| bias.as_ref().map_or(0.0, |b| b[o].into())).collect();
+    let mut add = |stored: &Stored, sign: f64| {
+        stored.middle.iter().flat_map(|m| m.iter()).zip(&mut moved).for_each(|(m, sum)| *sum += sign * f64::from(*m));
+        stored.middle.is_some()
+    };
+    let mut any = bias.is_some();
+    if is_sum(rest) {
+        any |= out.is_some_and(|out| add(&out, -1.0));
+        any |= added(rest, node).and_then(|value| rewriter.read_elements(value)).is_some_and(|stored| add(stored, 1.0));
+    }
+    if input.middle.is_some() {
+        any = true;
+        for (i, w) in weights.as_slice::<f32>().iter().enumerate() {
+            moved[outputs.of_element(i)] += f64::from(*w) * f64::from(input.middle_of(form.input_of(weights, i)));
+        }
+    }
+    any.then(|| moved.into_iter().map(|x| x as f32).collect())
+}
+
+/// What a sum adds to its first operand.
+fn added(rest: &Pointwise, node: &Node) -> Option<ValueId> {
+    let operands = &rest.steps.first()?.operands;
+    operands.iter().find_map(|o| if let Operand::Arg(i @ 1..) = o { Some(node.inputs[1 + i]) } else { None })
 }
 
 /// The expression from sums to the result: elements, if it is stored, or real numbers.
@@ -124,7 +196,9 @@ fn expression(rewriter: &mut Rewriter, builder: &mut Builder, node: &Node, layer
     let is_read = |i: usize| body.steps.iter().any(|s| s.operands.contains(&Operand::Arg(i)));
     let mut operands = vec![x];
     for (i, extra) in node.inputs[2..].iter().enumerate() {
-        operands.push(if is_read(i + 1) { rewriter.operand(builder, *extra, &unit) } else { x });
+        // The bias holds the middles of what a sum adds.
+        let read = if is_sum(rest) { Rewriter::centred_operand } else { Rewriter::operand };
+        operands.push(if is_read(i + 1) { read(rewriter, builder, *extra, &unit) } else { x });
     }
     let factor = if let Scale::One(unit) = unit { 1.0 / unit } else { 1.0 };
     let y = builder.append(&body, &operands, factor);
@@ -209,7 +283,7 @@ fn sum_biases(
         if let Some(seen) = seen {
             let channel = form.input_of(weights, i);
             // The mean in steps of the elements: per channel, as the weights were folded.
-            let mean = f64::from(seen.mean[channel]) / f64::from(input.scale.at(channel));
+            let mean = (f64::from(seen.mean[channel]) - f64::from(input.middle_of(channel))) / f64::from(input.scale.at(channel));
             steps[o] -= (f64::from(elements[i]) - f64::from(exact[i]) / f64::from(rounded.scales[o])) * mean;
         }
     }
@@ -227,51 +301,4 @@ fn decibels(weights: &Tensor, form: Form, rounded: &Weights) -> f64 {
         (energy, error) = (energy + f64::from(*x).powi(2), error + moved.powi(2));
     }
     10.0 * (energy.max(f64::MIN_POSITIVE) / error.max(f64::MIN_POSITIVE)).log10()
-}
-
-/// How far channels are scaled to the size of the largest: exponents of their relative sizes that are tried.
-const EXPONENTS: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
-/// The smallest channel counts as this part of the largest.
-const SMALLEST: f32 = 0.01;
-
-/// A scale per channel of a tensor, where its readers' weights can take it in: with the exponent for which the rounding of
-/// activations and of weights together make the least error in the readers' results. Depthwise weights take in any.
-pub fn channel_scales(graph: &Graph, plan: &Plan, value: ValueId, grid: Grid, seen: &ChannelStatistics) -> Option<Scale> {
-    let readers: Vec<&Node> = plan.layers.iter().map(|l| graph.node(*l)).filter(|n| n.inputs[0] == value).collect();
-    let (low, high) = (-f32::from(grid.zero) * grid.scale, f32::from(255 - grid.zero) * grid.scale);
-    let part = |x: f32, whole: f32| if whole == 0.0 { 0.0 } else { x / whole };
-    let sizes = seen.low.iter().zip(&seen.high).map(|(l, h)| part(*l, low).max(part(*h, high)).clamp(SMALLEST, 1.0));
-    let sizes: Vec<f32> = sizes.collect();
-    let factors = |exponent: f32| sizes.iter().map(|s| s.powf(exponent)).collect::<Vec<f32>>();
-    let noise = |factors: &[f32]| readers.iter().map(|r| reader_noise(graph, r, grid, factors, seen)).sum::<f64>();
-    let best = EXPONENTS.iter().map(|e| (noise(&factors(*e)), *e)).min_by(|a, b| a.0.total_cmp(&b.0))?.1;
-    if readers.is_empty() || best == 0.0 {
-        return None;
-    }
-    Some(Scale::Channels(factors(best).into_iter().map(|f| f * grid.scale).collect()))
-}
-
-/// The expected squared error of one reader's results.
-fn reader_noise(graph: &Graph, node: &Node, grid: Grid, factors: &[f32], seen: &ChannelStatistics) -> f64 {
-    let Some(weights) = graph.constant(node.inputs[1]) else { return 0.0 };
-    let form = Form::of(&node.op);
-    let outputs = Channels::of(weights, form.output);
-    let step = f64::from(grid.scale);
-    let mut largest = vec![0f64; outputs.count];
-    let mut noise = 0.0;
-    for (i, w) in weights.as_slice::<f32>().iter().enumerate() {
-        let factor = f64::from(factors[form.input_of(weights, i)]);
-        let folded = f64::from(w.abs()) * factor;
-        let largest = &mut largest[outputs.of_element(i)];
-        *largest = largest.max(folded);
-        noise += (folded * step).powi(2) / 12.0;
-    }
-    for i in 0..weights.len() {
-        let channel = form.input_of(weights, i);
-        let weight_step = largest[outputs.of_element(i)] / 127.0;
-        // What the mean contributes is corrected in the bias.
-        let variance = (f64::from(seen.square[channel]) - f64::from(seen.mean[channel]).powi(2)).max(0.0);
-        noise += weight_step.powi(2) / 12.0 * variance / f64::from(factors[channel]).powi(2);
-    }
-    noise
 }

@@ -8,8 +8,10 @@
 //! Where calibration is needed is said by [`observed`]; its results come in [`Settings`]. Nothing here runs a model.
 
 mod arrived;
+mod channels;
 mod dynamic;
 mod expression;
+mod feedback;
 mod grid;
 mod integer;
 mod layer;
@@ -20,6 +22,7 @@ mod scale;
 
 use crate::context::Context;
 pub(crate) use arrived::integer_layers;
+pub use feedback::{Feedback, MOST_CHANNELS};
 pub use grid::{Grid, Weights};
 pub(crate) use integer::integer_products;
 use ir::{Graph, NodeId, OpError, ValueId};
@@ -28,6 +31,7 @@ pub use plan::{Kept, Plan, names};
 pub use rewrite::Stored;
 pub use scale::{Scale, column};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Which activations are quantised when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Settings {
     pub scheme: Scheme,
     /// By name of the tensor, as [`names`] gives it.
     pub ranges: BTreeMap<String, Observed>,
+    /// How channels occur together, by name of the tensor that layers read; those of others are rounded to the nearest.
+    pub feedback: BTreeMap<String, Arc<Feedback>>,
     /// Layers, by the names of their results, that stay as they are.
     pub keep: BTreeSet<String>,
 }

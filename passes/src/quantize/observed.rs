@@ -1,6 +1,8 @@
 //! What calibration measures, and where: the tensors that will be stored as `u8`, and per channel what corrections of
 //! weights need to know.
 
+use super::feedback::MOST_CHANNELS;
+use super::layer::multiplies_rows;
 use super::plan::{Plan, channel_axis, names};
 use ir::{Graph, ValueId};
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,8 @@ pub struct Point {
     pub value: ValueId,
     /// The dimension of its channels.
     pub axis: usize,
+    /// Whether a layer's weights multiply all channels of one place, so that it matters how they occur together.
+    pub together: bool,
 }
 
 /// What was seen of one tensor.
@@ -45,6 +49,15 @@ impl ChannelStatistics {
 /// The tensors whose ranges static quantisation of this graph needs.
 pub fn observed(graph: &Graph) -> Vec<Point> {
     let (plan, names) = (Plan::of(graph, &BTreeSet::new()), names(graph));
-    let point = |value: ValueId| Point { name: names[value.0 as usize].clone(), value, axis: channel_axis(graph, value) };
+    let is_read_so = |value: ValueId| {
+        let mut readers = plan.layers.iter().map(|id| graph.node(*id)).filter(|node| node.inputs[0] == value);
+        readers.any(|node| multiplies_rows(graph, node).is_some_and(|n| (2..=MOST_CHANNELS).contains(&n)))
+    };
+    let point = |value: ValueId| Point {
+        name: names[value.0 as usize].clone(),
+        value,
+        axis: channel_axis(graph, value),
+        together: is_read_so(value),
+    };
     plan.wanted().map(point).collect()
 }

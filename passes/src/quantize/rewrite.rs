@@ -5,7 +5,7 @@ use super::expression::Builder;
 use super::grid::{Channels, Grid};
 use super::plan::{Plan, channel_axis, moves, names};
 use super::scale::Scale;
-use super::{Applied, Settings, layer};
+use super::{Applied, Settings, channels, layer};
 use ir::ops::Op;
 use ir::ops::map::Map;
 use ir::ops::reduce::reduce_op::ReduceKind;
@@ -15,23 +15,38 @@ use ir::{DType, Graph, Node, NodeId, OpError, Tensor, ValueId, op_error};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// How a tensor is stored: element q of `u8` stands for `(q − zero) · scale`.
+/// How a tensor is stored: element q of `u8` stands for `(q − zero) · scale`, plus the middle of its channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {
     pub zero: u8,
     /// The scale of the largest channel.
     pub base: f32,
     pub scale: Scale,
+    /// What the element `zero` stands for, per channel, where that is not 0.
+    pub middle: Option<Arc<[f32]>>,
     /// The dimension of the channels.
     pub axis: usize,
 }
 
 impl Stored {
+    /// One grid for all channels.
+    pub fn plain(grid: Grid, axis: usize) -> Stored {
+        Stored { zero: grid.zero, base: grid.scale, scale: Scale::One(grid.scale), middle: None, axis }
+    }
+
+    /// What the element `zero` of a channel stands for.
+    pub fn middle_of(&self, channel: usize) -> f32 {
+        self.middle.as_ref().map_or(0.0, |middle| middle[channel])
+    }
+
     /// The real numbers that elements stand for.
     pub fn real(&self, elements: &Tensor) -> Tensor {
         let channels = Channels::of(elements, self.axis);
         let q = elements.as_slice::<u8>();
-        let real = |i: usize| f64::from((f32::from(q[i]) - f32::from(self.zero)) * self.scale.at(channels.of_element(i)));
+        let real = |i: usize| {
+            let channel = channels.of_element(i);
+            f64::from((f32::from(q[i]) - f32::from(self.zero)) * self.scale.at(channel) + self.middle_of(channel))
+        };
         Tensor::from_fn(DType::F32, &elements.shape, real)
     }
 }
@@ -86,17 +101,14 @@ fn grids(graph: &Graph, plan: &Plan, names: &[String], settings: &Settings) -> R
     let mut stored = HashMap::new();
     for value in plan.wanted() {
         let (low, high, n) = ranges[&plan.representative(value)];
-        let grid = Grid::over(low, high);
         let axis = channel_axis(graph, value);
-        let mut scale = Scale::One(grid.scale);
         // Values that share a grid are joined or cut: they have no channels of their own.
-        if n == 1
-            && let Some(channels) = settings.ranges[&names[value.0 as usize]].channels.as_ref()
-            && graph.ty(value).shape[axis].as_const().is_some_and(|c| channels.fits(c as usize))
-        {
-            scale = layer::channel_scales(graph, plan, value, grid, channels).unwrap_or(scale);
-        }
-        stored.insert(value, Stored { zero: grid.zero, base: grid.scale, scale, axis });
+        let channels = settings.ranges[&names[value.0 as usize]]
+            .channels
+            .as_ref()
+            .filter(|seen| n == 1 && graph.ty(value).shape.get(axis).and_then(ir::Dim::as_const).is_some_and(|c| seen.fits(c as usize)));
+        let own = channels.and_then(|seen| channels::stored(graph, plan, value, axis, seen));
+        stored.insert(value, own.unwrap_or_else(|| Stored::plain(Grid::over(low, high), axis)));
     }
     Ok(stored)
 }
@@ -164,28 +176,38 @@ impl Rewriter<'_> {
         Ok(elements)
     }
 
-    /// A value as operand of an expression: its real numbers divided by `unit`.
-    pub fn operand(&mut self, builder: &mut Builder, value: ValueId, unit: &Scale) -> Operand {
-        let rank = self.graph.ty(value).rank();
-        match (self.reals.get(&value).copied(), self.elements.get(&value).copied()) {
-            (None, Some(elements)) => {
-                let stored = self.stored[&value].clone();
-                let arg = builder.arg(elements);
-                self.counted(builder, arg, &stored, &stored.scale.over(unit), [rank, stored.axis])
-            }
-            (real, _) => {
-                let arg = builder.arg(real.unwrap_or(value));
-                if self.graph.ty(value).dtype != DType::F32 {
-                    return arg;
-                }
-                let axis = channel_axis(self.graph, value);
-                let name = self.name(value);
-                Scale::One(1.0).over(unit).multiply(self.graph, builder, arg, [rank.max(1), axis], &name)
-            }
-        }
+    /// How a value is stored, if it is read by its elements.
+    pub fn read_elements(&self, value: ValueId) -> Option<&Stored> {
+        let known = self.elements.contains_key(&value) && !self.reals.contains_key(&value);
+        self.stored.get(&value).filter(|_| known)
     }
 
-    /// Elements of a grid as numbers in another unit.
+    /// A value as operand of an expression: its real numbers divided by `unit`.
+    pub fn operand(&mut self, builder: &mut Builder, value: ValueId, unit: &Scale) -> Operand {
+        let x = self.centred_operand(builder, value, unit);
+        let Some(Stored { middle: Some(middle), axis, .. }) = self.read_elements(value) else { return x };
+        let (rank, axis) = (self.graph.ty(value).rank(), *axis);
+        let middle = Scale::Channels(middle.clone()).over(unit);
+        middle.add(self.graph, builder, x, [rank, axis], "middle")
+    }
+
+    /// The same without the middle of its channels.
+    pub fn centred_operand(&mut self, builder: &mut Builder, value: ValueId, unit: &Scale) -> Operand {
+        let rank = self.graph.ty(value).rank();
+        if let Some(stored) = self.read_elements(value).cloned() {
+            let arg = builder.arg(self.elements[&value]);
+            return self.counted(builder, arg, &stored, &stored.scale.over(unit), [rank, stored.axis]);
+        }
+        let arg = builder.arg(self.reals.get(&value).copied().unwrap_or(value));
+        if self.graph.ty(value).dtype != DType::F32 {
+            return arg;
+        }
+        let axis = channel_axis(self.graph, value);
+        let name = self.name(value);
+        Scale::One(1.0).over(unit).multiply(self.graph, builder, arg, [rank.max(1), axis], &name)
+    }
+
+    /// Elements of a grid as numbers in another unit, without the middle.
     fn counted(&mut self, builder: &mut Builder, elements: Operand, stored: &Stored, scale: &Scale, place: [usize; 2]) -> Operand {
         let mut x = builder.push(Fn::Cast(DType::F32), [elements]);
         if stored.zero != 0 {
@@ -196,6 +218,13 @@ impl Rewriter<'_> {
 
     /// Real numbers to elements of a grid.
     pub fn rounded(&mut self, builder: &mut Builder, x: Operand, stored: &Stored, rank: usize) -> Operand {
+        let x = match &stored.middle {
+            Some(middle) => {
+                let away = Scale::Channels(middle.iter().map(|m| -m).collect());
+                away.add(self.graph, builder, x, [rank, stored.axis], "middle")
+            }
+            None => x,
+        };
         let steps = Scale::One(1.0).over(&stored.scale).multiply(self.graph, builder, x, [rank, stored.axis], "scale");
         builder.elements(steps, stored.zero, 0, 255)
     }

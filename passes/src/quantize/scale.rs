@@ -49,6 +49,15 @@ impl Scale {
             }
         }
     }
+
+    /// The sum of `x` and the number of its channel.
+    pub fn add(&self, graph: &mut Graph, builder: &mut Builder, x: Operand, [rank, axis]: [usize; 2], name: &str) -> Operand {
+        let by = match self {
+            Scale::One(number) => Builder::number(*number),
+            Scale::Channels(each) => builder.arg(graph.add_const(name, column(each, [rank, axis]))),
+        };
+        builder.push(Fn::Add, [x, by])
+    }
 }
 
 /// `f(f32, f32) → f32`.

@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Bins on either side of zero.
-const HALF: usize = 4096;
+/// Bins on either side of zero for a whole tensor, and for one of its channels.
+const BINS: usize = 4096;
+const CHANNEL_BINS: usize = 256;
 /// The smallest range that is looked at: 2⁻³⁰.
 const SMALLEST: f64 = 1.0 / (1 << 30) as f64;
 /// Levels of an 8-bit number.
@@ -57,11 +58,25 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Histogram {
-        Histogram { range: SMALLEST, bins: vec![0; 2 * HALF], zeros: 0, min: f32::INFINITY, max: f32::NEG_INFINITY, broken: false }
+        Histogram::with_bins(BINS)
     }
 }
 
 impl Histogram {
+    /// A coarser one, of which there are many.
+    pub fn of_channel() -> Histogram {
+        Histogram::with_bins(CHANNEL_BINS)
+    }
+
+    fn with_bins(half: usize) -> Histogram {
+        Histogram { range: SMALLEST, bins: vec![0; 2 * half], zeros: 0, min: f32::INFINITY, max: f32::NEG_INFINITY, broken: false }
+    }
+
+    /// Bins on either side of zero.
+    fn half(&self) -> usize {
+        self.bins.len() / 2
+    }
+
     pub fn add(&mut self, numbers: &[f32]) {
         let (mut low, mut high, mut sum) = (f32::INFINITY, f32::NEG_INFINITY, 0.0f32);
         for x in numbers {
@@ -80,34 +95,35 @@ impl Histogram {
         while largest >= self.range {
             self.double();
         }
-        let scale = (HALF as f64 / self.range) as f32;
+        let half = self.half();
+        let scale = (half as f64 / self.range) as f32;
         for x in numbers {
             if *x == 0.0 {
                 self.zeros += 1;
             } else {
                 // Rounding may carry a number just below the range into the bin behind the last.
-                let bin = (x * scale + HALF as f32) as usize;
-                self.bins[bin.min(2 * HALF - 1)] += 1;
+                let bin = (x * scale + half as f32) as usize;
+                self.bins[bin.min(2 * half - 1)] += 1;
             }
         }
     }
 
     /// Twice the range: two bins become one.
     fn double(&mut self) {
-        let mut bins = vec![0; 2 * HALF];
+        let mut bins = vec![0; self.bins.len()];
         for (i, count) in self.bins.iter().enumerate() {
-            bins[HALF / 2 + i / 2] += count;
+            bins[self.half() / 2 + i / 2] += count;
         }
         (self.bins, self.range) = (bins, self.range * 2.0);
     }
 
     fn width(&self) -> f64 {
-        self.range / HALF as f64
+        self.range / self.half() as f64
     }
 
     /// The middle of a bin.
     fn middle(&self, bin: usize) -> f64 {
-        (bin as f64 + 0.5 - HALF as f64) * self.width()
+        (bin as f64 + 0.5 - self.half() as f64) * self.width()
     }
 
     /// The range of numbers to represent, which holds zero.
@@ -128,6 +144,32 @@ impl Histogram {
         (low.max(whole.0).min(0.0), high.min(whole.1).max(0.0))
     }
 
+    /// The range of one channel's numbers, of which rounding makes the least mean squared error. It need not hold zero:
+    /// ends that are no zeros move towards the mean.
+    pub fn channel_range(&self) -> (f32, f32) {
+        /// So many ranges are tried for each end.
+        const STEPS: usize = 15;
+        let sums = Sums::of(self);
+        let [n, sum, _] = sums.0[self.bins.len()];
+        if n == 0.0 {
+            return if self.min <= self.max { (self.min, self.max) } else { (0.0, 0.0) };
+        }
+        let (min, max, mean) = (f64::from(self.min), f64::from(self.max), sum / (n + self.zeros as f64));
+        let end = |end: f64, i: usize| mean + (end - mean) * (1.0 - 0.05 * i as f64);
+        let steps = |end: f64| if end == 0.0 { 1 } else { STEPS };
+        let mut best = (f64::INFINITY, (self.min, self.max));
+        for i in 0..steps(min) {
+            for j in 0..steps(max) {
+                let (low, high) = (if min == 0.0 { 0.0 } else { end(min, i) }, if max == 0.0 { 0.0 } else { end(max, j) });
+                let cost = sums.error(self, low, high);
+                if cost < best.0 {
+                    best = (cost, (low as f32, high as f32));
+                }
+            }
+        }
+        best.1
+    }
+
     /// Leaves out `tail` of the numbers on either side.
     fn percentile(&self, tail: f64) -> (f32, f32) {
         let total = self.zeros + self.bins.iter().sum::<u64>();
@@ -139,8 +181,8 @@ impl Histogram {
                 seen > limit
             })
         };
-        let low = cut(Box::new(0..HALF)).map_or(0.0, |bin| self.middle(bin) - self.width() / 2.0);
-        let high = cut(Box::new((HALF..2 * HALF).rev())).map_or(0.0, |bin| self.middle(bin) + self.width() / 2.0);
+        let low = cut(Box::new(0..self.half())).map_or(0.0, |bin| self.middle(bin) - self.width() / 2.0);
+        let high = cut(Box::new((self.half()..2 * self.half()).rev())).map_or(0.0, |bin| self.middle(bin) + self.width() / 2.0);
         (low as f32, high as f32)
     }
 
@@ -167,8 +209,8 @@ impl Histogram {
     /// How much the distribution changes when it is cut to a range and told by [`LEVELS`] levels (Migacz, "8-bit
     /// inference with TensorRT", 2017).
     fn divergence(&self, low: f64, high: f64) -> f64 {
-        let bin = |x: f64| ((x / self.width()) + HALF as f64).clamp(0.0, 2.0 * HALF as f64) as usize;
-        let (first, last) = (bin(low), bin(high).max(bin(low) + 1).min(2 * HALF));
+        let bin = |x: f64| ((x / self.width()) + self.half() as f64).clamp(0.0, 2.0 * self.half() as f64) as usize;
+        let (first, last) = (bin(low), bin(high).max(bin(low) + 1).min(2 * self.half()));
         let inside = &self.bins[first..last];
         let mut reference: Vec<f64> = inside.iter().map(|n| *n as f64).collect();
         let n = reference.len();
@@ -216,10 +258,10 @@ impl Sums {
     /// The squared error of rounding to the levels of a range: uniform inside, the distance outside.
     fn error(&self, histogram: &Histogram, low: f64, high: f64) -> f64 {
         let step = (high - low) / (LEVELS - 1) as f64;
-        let bin = |x: f64| (x / histogram.width() + HALF as f64).round().clamp(0.0, 2.0 * HALF as f64) as usize;
+        let bin = |x: f64| (x / histogram.width() + histogram.half() as f64).round().clamp(0.0, 2.0 * histogram.half() as f64) as usize;
         let (first, last) = (bin(low), bin(high));
         let inside = self.0[last][0] - self.0[first][0];
-        inside * step * step / 12.0 + self.squares(0..first, low) + self.squares(last..2 * HALF, high)
+        inside * step * step / 12.0 + self.squares(0..first, low) + self.squares(last..2 * histogram.half(), high)
     }
 }
 

@@ -11,6 +11,7 @@ pub mod options;
 mod ranges;
 pub mod report;
 mod search;
+mod together;
 
 use crate::{Config, Error, export, write_atomically};
 use data::Data;
@@ -20,11 +21,14 @@ use measure::{Accuracy, Closeness};
 use module::Module;
 use observe::{Held, Observer};
 pub use options::{QuantizeOptions, Target};
-use passes::quantize::{Applied, Observed, Plan, Scheme, Settings, observed};
+use passes::quantize::{Applied, Feedback, Observed, Plan, Scheme, Settings, observed};
 use ranges::RangesFile;
 use report::{KeptRow, LayerRow, QuantizeReport, TriedRow};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// A method is better than one before it in the list by more than what few samples show by chance.
+const NOTICEABLE_DB: f64 = 0.25;
 
 /// Called with what is being done.
 pub type Progress<'a> = dyn FnMut(String) + 'a;
@@ -73,6 +77,7 @@ struct Session<'a> {
 
 /// Data with what the f32 model makes of the held-back part.
 struct Reference {
+    feedback: BTreeMap<String, Arc<Feedback>>,
     data: Data,
     samples: usize,
     held: Vec<Held>,
@@ -83,9 +88,11 @@ impl Session<'_> {
         let (reference, candidates) = self.candidates(progress)?;
         let mut tried: Vec<TriedRow> = vec![];
         let mut best: Option<(Settings, Closeness)> = None;
+        let mut method_name = String::new();
         for (method, ranges) in candidates {
             let scheme = if self.target == Target::Int8Dynamic { Scheme::Dynamic } else { Scheme::Static };
-            let settings = Settings { scheme, ranges, keep: BTreeSet::new() };
+            let feedback = reference.as_ref().map_or_else(BTreeMap::new, |r| r.feedback.clone());
+            let settings = Settings { scheme, ranges, feedback, keep: BTreeSet::new() };
             let Some(reference) = &reference else {
                 best = Some((settings, Closeness::default()));
                 break;
@@ -93,11 +100,24 @@ impl Session<'_> {
             progress(format!("measuring the ranges by {method}"));
             let closeness = self.measure(&settings, reference)?;
             tried.push(TriedRow::new(&method, &closeness));
-            if best.as_ref().is_none_or(|(_, before)| closeness.decibels() > before.decibels()) {
+            if best.as_ref().is_none_or(|(_, before)| closeness.decibels() > before.decibels() + NOTICEABLE_DB) {
+                method_name = method;
                 best = Some((settings, closeness));
             }
         }
         let (mut settings, mut closeness) = best.expect("there is a method");
+        if let (Some(reference), false) = (&reference, settings.feedback.is_empty()) {
+            // Few samples may say too little about what occurs together.
+            progress("measuring weights rounded to the nearest".into());
+            let nearest = Settings { feedback: BTreeMap::new(), ..settings.clone() };
+            let found = self.measure(&nearest, reference)?;
+            let nearest_name = format!("{method_name}, weights to the nearest");
+            tried.push(TriedRow::new(&nearest_name, &found));
+            if found.decibels() > closeness.decibels() {
+                method_name = nearest_name;
+                (settings, closeness) = (nearest, found);
+            }
+        }
         if let Some(reference) = &reference {
             let kind = self.accuracy_kind(reference);
             if self.target == Target::Mixed {
@@ -115,7 +135,7 @@ impl Session<'_> {
                 return Err(Error::Usage(format!("{sentence}\nhint: allow more, or let fewer layers stay f32")));
             }
         }
-        let mut report = self.report(&settings, tried, reference.as_ref().map(|r| (r, &closeness)))?;
+        let mut report = self.report(&settings, method_name, tried, reference.as_ref().map(|r| (r, &closeness)))?;
         if let Some(reference) = &reference {
             progress("measuring layers".into());
             self.measure_layers(&settings, reference, &mut report)?;
@@ -152,14 +172,15 @@ impl Session<'_> {
         let data = Data::open(path, observer.manifest(), self.options.preprocess)?;
         let (samples, held) = observe::calibrate(&mut observer, &data, &mut |n| progress(format!("calibrating, sample {}", n + 1)))?;
         if dynamic {
-            return Ok((Some(Reference { data, samples, held }), vec![("rows".into(), BTreeMap::new())]));
+            return Ok((Some(Reference { feedback: BTreeMap::new(), data, samples, held }), vec![("rows".into(), BTreeMap::new())]));
         }
         let methods = match self.options.calibration {
             Method::Best => Method::ALL.to_vec(),
             method => vec![method],
         };
         let ranges = methods.into_iter().map(|method| (method.name().to_string(), observer.ranges(method))).collect();
-        Ok((Some(Reference { data, samples, held }), ranges))
+        progress("looking at what occurs together".into());
+        Ok((Some(Reference { feedback: observer.feedback(), data, samples, held }), ranges))
     }
 
     /// The quantised graph, before its layout is chosen.
@@ -215,19 +236,19 @@ impl Session<'_> {
     fn report(
         &self,
         settings: &Settings,
+        method: String,
         tried: Vec<TriedRow>,
         measured: Option<(&Reference, &Closeness)>,
     ) -> Result<QuantizeReport, Error> {
         let (mut graph, applied) = self.quantised(settings)?;
         graph.compact();
-        let best = tried.iter().max_by(|a, b| a.snr_db.total_cmp(&b.snr_db)).map(|t| t.method.clone());
         let layers = applied.layers.iter().map(LayerRow::from).collect();
         let layer_names = |node: ir::NodeId| self.graph.node(node).origin.iter().map(ToString::to_string).collect();
         let kept =
             applied.kept.iter().map(|(name, node, why)| KeptRow { name: name.clone(), layers: layer_names(*node), why: why.text().into() });
         Ok(QuantizeReport {
             scheme: self.target,
-            method: best.unwrap_or_else(|| "ranges from a file".into()),
+            method: if tried.is_empty() { "ranges from a file".into() } else { method },
             samples: measured.map_or(0, |(r, _)| r.samples),
             held_back: measured.map_or(0, |(r, _)| r.held.len()),
             tried,

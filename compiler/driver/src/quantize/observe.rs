@@ -3,23 +3,25 @@
 use super::data::Data;
 use super::histogram::{Histogram, Method};
 use super::module::Module;
+use super::together::Together;
 use crate::{Error, NamedTensor};
 use ir::{DType, Graph, Tensor};
-use passes::quantize::{ChannelStatistics, Observed, Point};
+use passes::quantize::{ChannelStatistics, Feedback, Observed, Point};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What was seen of one tensor.
 #[derive(Debug, Default)]
 struct Seen {
     histogram: Histogram,
     channels: Channels,
+    together: Together,
 }
 
 /// Sums per channel.
 #[derive(Debug, Default)]
 struct Channels {
-    low: Vec<f32>,
-    high: Vec<f32>,
+    histograms: Vec<Histogram>,
     sum: Vec<f64>,
     squares: Vec<f64>,
     /// Numbers in each channel.
@@ -33,7 +35,7 @@ impl Channels {
         }
         let (n, inner) = (tensor.shape[axis], tensor.shape[axis + 1..].iter().product::<usize>());
         if self.sum.is_empty() {
-            (self.low, self.high) = (vec![0.0; n], vec![0.0; n]);
+            self.histograms = vec![Histogram::of_channel(); n];
             (self.sum, self.squares) = (vec![0.0; n], vec![0.0; n]);
         }
         if n == 0 || inner == 0 {
@@ -43,7 +45,7 @@ impl Channels {
         if inner == 1 {
             for row in numbers.chunks_exact(n) {
                 for (c, x) in row.iter().enumerate() {
-                    (self.low[c], self.high[c]) = (self.low[c].min(*x), self.high[c].max(*x));
+                    self.histograms[c].add(std::slice::from_ref(x));
                     self.sum[c] += f64::from(*x);
                     self.squares[c] += f64::from(*x * *x);
                 }
@@ -51,11 +53,11 @@ impl Channels {
         } else {
             for (i, run) in numbers.chunks_exact(inner).enumerate() {
                 let c = i % n;
+                self.histograms[c].add(run);
                 let (mut sum, mut squares) = (0f64, 0f64);
                 for part in run.chunks(1024) {
                     let (mut s, mut q) = (0f32, 0f32);
                     for x in part {
-                        (self.low[c], self.high[c]) = (self.low[c].min(*x), self.high[c].max(*x));
                         s += x;
                         q += x * x;
                     }
@@ -68,10 +70,16 @@ impl Channels {
         self.count += (numbers.len() / n) as u64;
     }
 
-    fn statistics(&self) -> Option<ChannelStatistics> {
+    /// Ranges by a method; `within` is that of the whole tensor.
+    fn statistics(&self, method: Method, within: (f32, f32)) -> Option<ChannelStatistics> {
+        let range = |h: &Histogram| match method {
+            Method::Mse | Method::Best => h.channel_range(),
+            // Of tails and distributions a channel has seen too little.
+            _ => (h.min.clamp(within.0, within.1), h.max.clamp(within.0, within.1)),
+        };
+        let (low, high) = self.histograms.iter().map(range).unzip();
         let mean = |sums: &[f64]| sums.iter().map(|s| (s / self.count.max(1) as f64) as f32).collect();
-        let all = ChannelStatistics { low: self.low.clone(), high: self.high.clone(), mean: mean(&self.sum), square: mean(&self.squares) };
-        (self.count > 0).then_some(all)
+        (self.count > 0).then(|| ChannelStatistics { low, high, mean: mean(&self.sum), square: mean(&self.squares) })
     }
 }
 
@@ -107,6 +115,9 @@ impl Observer {
                 return Err(Error::Usage(format!("{sentence}\nhint: is the data normalised as in training?")));
             }
             seen.channels.add(tensor, point.axis);
+            if point.together {
+                seen.together.add(tensor, point.axis, sample);
+            }
         }
         Ok(())
     }
@@ -115,9 +126,15 @@ impl Observer {
     pub fn ranges(&self, method: Method) -> BTreeMap<String, Observed> {
         let observed = |seen: &Seen| {
             let (low, high) = seen.histogram.range(method);
-            Observed { low, high, channels: seen.channels.statistics() }
+            Observed { low, high, channels: seen.channels.statistics(method, (low, high)) }
         };
         self.points.iter().zip(&self.seen).map(|(point, seen)| (point.name.clone(), observed(seen))).collect()
+    }
+
+    /// How channels occur together, by name of the tensor.
+    pub fn feedback(&self) -> BTreeMap<String, Arc<Feedback>> {
+        let of = |(point, seen): (&Point, &Seen)| Some((point.name.clone(), Arc::new(seen.together.feedback()?)));
+        self.points.iter().zip(&self.seen).filter_map(of).collect()
     }
 
     /// What the model takes.
