@@ -1,9 +1,12 @@
-"""Quantises cached models as onnxruntime does it, for speed beside ours: static QDQ of convolutional networks, with a scale
-per output channel, and dynamic INT8 of MiniLM. Calibration is noise: what the numbers mean does not change their speed.
+"""Quantises cached models as onnxruntime does it, for speed beside ours: static QDQ of convolutional networks and dynamic
+INT8 of MiniLM. Calibration is noise: what the numbers mean does not change their speed. Static quantisation comes in two
+forms, for which onnxruntime-web has different code: `i8`, onnxruntime's defaults (signed activations, one scale per tensor
+of weights), and `u8` (unsigned activations, a scale per output channel).
 
 usage: python models/quantized/peers.py MODELS FOLDER
 
-MODELS: folder of NAME.legacy.onnx (`make models`). FOLDER gets NAME.quantized.onnx and, for calibration, NAME.samples.npz.
+MODELS: folder of NAME.legacy.onnx (`make models`). FOLDER gets NAME.quantized.onnx, or NAME.FORM.quantized.onnx and, for
+calibration, NAME.samples.npz.
 """
 
 import pathlib
@@ -17,6 +20,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 STATIC = ["mobilenet_v2", "resnet18"]
 DYNAMIC = ["minilm_l6_128"]
+FORMS = {
+    "i8": {},
+    "u8": {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "per_channel": True},
+}
 
 
 class Samples(CalibrationDataReader):
@@ -39,15 +46,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             prepared = pathlib.Path(scratch) / "prepared.onnx"
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
-            quantize_static(
-                prepared,
-                folder / f"{name}.quantized.onnx",
-                Samples(entry.name, samples),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-            )
+            for form, options in FORMS.items():
+                target = folder / f"{name}.{form}.quantized.onnx"
+                quantize_static(prepared, target, Samples(entry.name, samples), quant_format=QuantFormat.QDQ, **options)
     for name in DYNAMIC:
         quantize_dynamic(models / f"{name}.legacy.onnx", folder / f"{name}.quantized.onnx", weight_type=QuantType.QInt8)
 

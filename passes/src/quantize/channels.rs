@@ -1,8 +1,8 @@
 //! Grids whose channels differ: a scale per channel where the readers' weights can take it in, and a middle per channel
 //! where their biases can. Both cost nothing when the model runs.
 
-use super::grid::{Channels, Grid};
-use super::layer::{Form, bias_and_rest, is_sum};
+use super::grid::Grid;
+use super::layer::{Form, Inputs, bias_and_rest, is_sum};
 use super::observed::ChannelStatistics;
 use super::plan::Plan;
 use super::rewrite::Stored;
@@ -67,32 +67,53 @@ fn takes_middles(graph: &Graph, plan: &Plan, value: ValueId, readers: &[&Node]) 
 /// error in the readers' results. Depthwise weights take in any.
 fn factors(graph: &Graph, readers: &[&Node], grid: Grid, sizes: &[f32], seen: &ChannelStatistics) -> Vec<f32> {
     let factors = |exponent: f32| sizes.iter().map(|s| s.powf(exponent)).collect::<Vec<f32>>();
-    let noise = |factors: &[f32]| readers.iter().map(|r| reader_noise(graph, r, grid, factors, seen)).sum::<f64>();
+    let readers: Vec<Reader> = readers.iter().filter_map(|node| Reader::of(graph, node)).collect();
+    let noise = |factors: &[f32]| readers.iter().map(|r| r.noise(grid, factors, seen)).sum::<f64>();
     let best = EXPONENTS.iter().map(|e| (noise(&factors(*e)), *e)).min_by(|a, b| a.0.total_cmp(&b.0));
     factors(best.map_or(0.0, |(_, exponent)| exponent))
 }
 
-/// The expected squared error of one reader's results.
-fn reader_noise(graph: &Graph, node: &Node, grid: Grid, factors: &[f32], seen: &ChannelStatistics) -> f64 {
-    let Some(weights) = graph.constant(node.inputs[1]) else { return 0.0 };
-    let form = Form::of(&node.op);
-    let outputs = Channels::of(weights, form.output);
-    let step = f64::from(grid.scale);
-    let mut largest = vec![0f64; outputs.count];
-    let mut noise = 0.0;
-    for (i, w) in weights.as_slice::<f32>().iter().enumerate() {
-        let factor = f64::from(factors[form.input_of(weights, i)]);
-        let folded = f64::from(w.abs()) * factor;
-        let largest = &mut largest[outputs.of_element(i)];
-        *largest = largest.max(folded);
-        noise += (folded * step).powi(2) / 12.0;
+/// What a layer's weights do with errors of its input.
+struct Reader {
+    /// Of the squares of the weights, per channel of the input.
+    energy: Vec<f64>,
+    /// For each channel of the result, those of the input that it is made of in order: the largest weight.
+    largest: Vec<f64>,
+    inputs: Inputs,
+    /// Weights for each of those.
+    taps: f64,
+}
+
+impl Reader {
+    fn of(graph: &Graph, node: &Node) -> Option<Reader> {
+        let weights = graph.constant(node.inputs[1])?;
+        let inputs = Form::of(&node.op).inputs(weights);
+        let mut energy = vec![0.0; inputs.channels()];
+        let mut largest = vec![0f64; inputs.outputs.count * inputs.each.count];
+        for (i, w) in weights.as_slice::<f32>().iter().enumerate() {
+            let w = f64::from(w.abs());
+            energy[inputs.of_element(i)] += w * w;
+            let largest = &mut largest[inputs.outputs.of_element(i) * inputs.each.count + inputs.each.of_element(i)];
+            *largest = largest.max(w);
+        }
+        let taps = weights.len() as f64 / largest.len().max(1) as f64;
+        Some(Reader { energy, largest, inputs, taps })
     }
-    for i in 0..weights.len() {
-        let channel = form.input_of(weights, i);
-        let weight_step = largest[outputs.of_element(i)] / 127.0;
+
+    /// The expected squared error of the layer's results.
+    fn noise(&self, grid: Grid, factors: &[f32], seen: &ChannelStatistics) -> f64 {
+        let factor = |c: usize| f64::from(factors[c]);
+        let step = f64::from(grid.scale);
+        let rounding = |(c, energy): (usize, &f64)| energy * (factor(c) * step).powi(2) / 12.0;
+        let activations: f64 = self.energy.iter().enumerate().map(rounding).sum();
         // What the mean contributes is corrected in the bias.
-        let variance = (f64::from(seen.square[channel]) - f64::from(seen.mean[channel]).powi(2)).max(0.0);
-        noise += weight_step.powi(2) / 12.0 * variance / f64::from(factors[channel]).powi(2);
+        let variance = |c: usize| (f64::from(seen.square[c]) - f64::from(seen.mean[c]).powi(2)).max(0.0) / factor(c).powi(2);
+        let variances: Vec<f64> = (0..factors.len()).map(variance).collect();
+        let weights = |(o, largest): (usize, &[f64])| {
+            let channels = self.inputs.first_of(o)..self.inputs.first_of(o) + largest.len();
+            let step = largest.iter().zip(channels.clone()).map(|(w, c)| w * factor(c)).fold(0.0, f64::max) / 127.0;
+            step.powi(2) / 12.0 * self.taps * variances[channels].iter().sum::<f64>()
+        };
+        activations + self.largest.chunks(self.inputs.each.count.max(1)).enumerate().map(weights).sum::<f64>()
     }
-    noise
 }

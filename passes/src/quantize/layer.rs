@@ -31,10 +31,33 @@ impl Form {
         }
     }
 
-    /// The input channel that the i-th weight multiplies.
-    pub fn input_of(&self, weights: &Tensor, i: usize) -> usize {
-        let (inputs, outputs) = (Channels::of(weights, self.input), Channels::of(weights, self.output));
-        outputs.of_element(i) * self.groups / outputs.count * inputs.count + inputs.of_element(i)
+    pub fn inputs(&self, weights: &Tensor) -> Inputs {
+        Inputs { outputs: Channels::of(weights, self.output), each: Channels::of(weights, self.input), groups: self.groups }
+    }
+}
+
+/// Which channels of its input a layer's weights multiply.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs {
+    pub outputs: Channels,
+    /// Within a group.
+    pub each: Channels,
+    groups: usize,
+}
+
+impl Inputs {
+    pub fn channels(&self) -> usize {
+        self.each.count * self.groups
+    }
+
+    /// The first channel of the group that an output channel belongs to.
+    pub fn first_of(&self, output: usize) -> usize {
+        output * self.groups / self.outputs.count * self.each.count
+    }
+
+    /// The channel that the i-th weight multiplies.
+    pub fn of_element(&self, i: usize) -> usize {
+        self.first_of(self.outputs.of_element(i)) + self.each.of_element(i)
     }
 }
 
@@ -80,7 +103,7 @@ pub fn rewrite(rewriter: &mut Rewriter, id: NodeId) -> Result<(), OpError> {
         rounded = feedback.round(&folded, [stride(form.output), stride(form.input)], factors, rounded.scales);
     }
     let seen = rewriter.settings.ranges.get(&rewriter.names[node.inputs[0].0 as usize]).and_then(|seen| seen.channels.as_ref());
-    let inputs = Channels::of(&weights, form.input).count * form.groups;
+    let inputs = form.inputs(&weights).channels();
     let sums = sum_biases(form, &rounded, bias.as_deref(), &input, seen.filter(|s| s.fits(inputs)), &folded);
     rewriter.applied.layers.push(AppliedLayer {
         name: rewriter.names[result.0 as usize].clone(),
@@ -156,8 +179,9 @@ fn moved_bias(
     }
     if input.middle.is_some() {
         any = true;
+        let inputs = form.inputs(weights);
         for (i, w) in weights.as_slice::<f32>().iter().enumerate() {
-            moved[outputs.of_element(i)] += f64::from(*w) * f64::from(input.middle_of(form.input_of(weights, i)));
+            moved[outputs.of_element(i)] += f64::from(*w) * f64::from(input.middle_of(inputs.of_element(i)));
         }
     }
     any.then(|| moved.into_iter().map(|x| x as f32).collect())
@@ -257,9 +281,9 @@ pub fn runs_along(shape: &[usize], [rank, axis]: [usize; 2], channels: usize) ->
 /// Weights that multiply elements of the input's grid in steps of its base: they take in the scales of its channels.
 fn folded(weights: &Tensor, form: Form, input: &Stored) -> Tensor {
     let Scale::Channels(each) = &input.scale else { return weights.clone() };
-    let mut folded = weights.clone();
+    let (inputs, mut folded) = (form.inputs(weights), weights.clone());
     for (i, x) in folded.as_mut_slice::<f32>().iter_mut().enumerate() {
-        *x *= each[form.input_of(weights, i)] / input.base;
+        *x *= each[inputs.of_element(i)] / input.base;
     }
     folded
 }
@@ -274,14 +298,14 @@ fn sum_biases(
     seen: Option<&ChannelStatistics>,
     weights: &Tensor,
 ) -> Vec<i32> {
-    let outputs = Channels::of(weights, form.output);
+    let (outputs, inputs) = (Channels::of(weights, form.output), form.inputs(weights));
     let (mut steps, mut sums) = (vec![0f64; outputs.count], vec![0i64; outputs.count]);
     let (exact, elements) = (weights.as_slice::<f32>(), rounded.elements.as_slice::<i8>());
     for i in 0..exact.len() {
         let o = outputs.of_element(i);
         sums[o] += i64::from(elements[i]);
         if let Some(seen) = seen {
-            let channel = form.input_of(weights, i);
+            let channel = inputs.of_element(i);
             // The mean in steps of the elements: per channel, as the weights were folded.
             let mean = (f64::from(seen.mean[channel]) - f64::from(input.middle_of(channel))) / f64::from(input.scale.at(channel));
             steps[o] -= (f64::from(elements[i]) - f64::from(exact[i]) / f64::from(rounded.scales[o])) * mean;
