@@ -182,6 +182,39 @@ test('weights beside the module: a load that was given up goes on with the chunk
   assert.deepEqual(asked, ['a', 'b', 'b']);
 });
 
+test('weights beside the module: what is damaged in the cache is fetched again, in any thread', async (t) => {
+  const server = await serve(FOLDERS);
+  t.after(() => server.close());
+  server.put('/beside/model.wasm', Buffer.from(variantsModule({ external: ['a', 'b'].map((name) => ({ file: `${name}.bin`, bytes: 8 })) })));
+  const asked = [];
+  for (const name of ['a', 'b']) {
+    server.on(`/browser/pages/weights/${name}.bin`, (request, response, headers) => {
+      asked.push(name);
+      response.writeHead(200, headers).end(Buffer.from(Float32Array.of(2, 2).buffer));
+    });
+  }
+  const page = await openPlain(t, server);
+  for (const inline of [true, false]) {
+    const load = () => page.evaluate(async (inline) => {
+      const { WASMTorch, createTensor } = window.wasmTorch;
+      // The address counts from the page.
+      const options = { cache: { name: `beside-${inline}` }, weightsUrl: 'weights/', inline };
+      const model = await (await WASMTorch.init({ threads: 1 })).loadModel('/beside/model.wasm', options);
+      return [...(await model.forward(createTensor([[1, 2, 3], [4, 5, 6]]))).y.data];
+    }, inline);
+    assert.deepEqual(await load(), DOUBLED);
+    await page.evaluate(async (inline) => {
+      const cache = await caches.open(`beside-${inline}`);
+      const key = (await cache.keys()).find(({ url }) => url.includes('/b.bin'));
+      await cache.put(key, new Response(new Uint8Array(8)));
+    }, inline);
+    assert.deepEqual(await load(), DOUBLED);
+    assert.deepEqual(asked.splice(0), ['a', 'b', 'b']);
+    assert.deepEqual(await load(), DOUBLED);
+    assert.deepEqual(asked, []);
+  }
+});
+
 test('what is damaged in the cache is fetched again', async (t) => {
   const page = await openPlain(t, isolated);
   const found = await page.evaluate(async (abi) => {

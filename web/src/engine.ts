@@ -71,7 +71,7 @@ export interface Backend {
   readonly info: ModelInfo;
   /** As of the last call. */
   readonly memory: MemoryStats;
-  /** The inputs in the manifest's order, then the values of its symbols, if it has any. */
+  /** The inputs in the manifest's order, then the values of its symbols. */
   call(inputs: TypedArray[], options: CallOptions): Promise<CallResult>;
   /** What the states are after the calls so far, in the manifest's order, and the symbols' values; `arrays` replace them. */
   state(arrays?: TypedArray[]): Promise<TypedArray[]>;
@@ -165,7 +165,7 @@ export class Engine implements Backend {
     signal?.throwIfAborted();
     const start = performance.now();
     instance.selectArena(this.#arena);
-    const given = shapes === undefined ? ((inputs[manifest.inputs.length] ?? new Int32Array()) as Int32Array) : symbolValues(manifest, shapes, instance.sizes());
+    const given = shapes === undefined ? (inputs[manifest.inputs.length] as Int32Array) : symbolValues(manifest, shapes, instance.sizes());
     manifest.inputs.forEach((info, i) => instance.write(info, inputs[i]!));
     if (manifest.symbols?.length) instance.write(manifest.symbols[0]!, given);
     const count = manifest.steps.length;

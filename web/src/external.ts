@@ -1,6 +1,7 @@
-// Fetches weights that lie beside the module in chunks. A chunk that broke off is fetched again; finished ones are not.
+// Fetches weights that lie beside the module in chunks. A chunk that broke off is fetched again; good ones are not.
 
 import { messageOf, WasmTorchError } from './errors.js';
+import type { WeightsCheck } from './integrity.js';
 import type { Manifest } from './manifest.js';
 import { type OpenAddress, openSource, type OpenOptions } from './source.js';
 
@@ -9,8 +10,7 @@ const ATTEMPTS = 3;
 
 export interface ExternalOptions extends OpenOptions {
   readonly onBytes: (bytes: number) => void;
-  /** Everything below this address is in memory. */
-  readonly written: (address: number) => void;
+  readonly weights: WeightsCheck;
 }
 
 /** Writes every chunk to its place after the weights' base. `base` is the address that the files are relative to. */
@@ -18,43 +18,47 @@ export async function fetchExternalWeights(manifest: Manifest, memory: WebAssemb
   if (base === undefined) {
     throw new WasmTorchError('invalid-argument', 'The weights lie in files beside the module, whose address is unknown.', 'load it from an address, or pass {weightsUrl}');
   }
-  let address = manifest.memory.weights_base;
-  for (const { file, bytes } of manifest.external_weights!.chunks) {
-    const target = new Uint8Array(memory.buffer, address, bytes);
+  const { weights_base, weights_bytes } = manifest.memory;
+  const { chunks } = manifest.external_weights!;
+  const { signal, onBytes, weights } = options;
+  let address = weights_base;
+  for (const { file, bytes } of chunks) {
     const url = beside(base, file);
+    const fetchChunk = async () => {
+      const opened = await openSource(url, open, options);
+      let at = 0;
+      try {
+        for (let piece; (piece = await opened.next()) !== undefined; ) {
+          if (at + piece.length > bytes) throw new Error(`it is longer than ${bytes} bytes`);
+          // Memory that has grown is another buffer.
+          new Uint8Array(memory.buffer).set(piece, address + at);
+          at += piece.length;
+          onBytes(piece.length);
+        }
+        if (at < bytes) throw new Error(`found ${at} of ${bytes} bytes`);
+        // What was changed is not kept in a cache. The last file leaves out zeros at the end.
+        weights.written(file === chunks.at(-1)!.file ? weights_base + weights_bytes : address + bytes);
+        await weights.matched();
+      } catch (cause) {
+        onBytes(-at);
+        await opened.settle(false);
+        if (cause instanceof WasmTorchError) throw cause;
+        throw new WasmTorchError('fetch-failed', `${url}: ${messageOf(cause)}.`, 'put the files that `export` wrote beside the module', cause);
+      }
+      await opened.settle(true);
+    };
     for (let attempt = 1; ; attempt++) {
       try {
-        await fetchChunk(url, target, open, options);
+        await fetchChunk();
         break;
       } catch (error) {
-        options.signal?.throwIfAborted();
-        if (attempt === ATTEMPTS) throw error;
+        signal?.throwIfAborted();
+        if (attempt === ATTEMPTS || (error as WasmTorchError).code === 'corrupted') throw error;
         await new Promise((resolve) => setTimeout(resolve, 200 * attempt));
       }
     }
     address += bytes;
-    options.written(address);
   }
-}
-
-async function fetchChunk(url: string, target: Uint8Array, open: OpenAddress, options: ExternalOptions): Promise<void> {
-  const opened = await openSource(url, open, options);
-  let at = 0;
-  try {
-    for (let piece; (piece = await opened.next()) !== undefined; ) {
-      if (at + piece.length > target.length) throw new Error(`it is longer than ${target.length} bytes`);
-      target.set(piece, at);
-      at += piece.length;
-      options.onBytes(piece.length);
-    }
-    if (at < target.length) throw new Error(`found ${at} of ${target.length} bytes`);
-  } catch (cause) {
-    options.onBytes(-at);
-    await opened.settle(false);
-    options.signal?.throwIfAborted();
-    throw new WasmTorchError('fetch-failed', `${url}: ${messageOf(cause)}.`, 'put the files that `export` wrote beside the module', cause);
-  }
-  await opened.settle(true);
 }
 
 /** The file's address in the folder of `base`, which in Node may be a path. */

@@ -14,21 +14,21 @@ export function whyNoIntegrity(): Record<string, string> {
 export interface WeightsCheck {
   /** Everything from the weights' base up to the address `end` is in memory. Throws when an earlier part was wrong. */
   written(end: number): void;
-  /** Waits for all hashes; memory beyond what was written counts as zeros. Throws the first mismatch. */
-  finish(): Promise<void>;
+  /** Waits for the hashes of what was written. Throws the first mismatch. */
+  matched(): Promise<void>;
 }
 
 /** Without `enabled` nothing is checked. */
-export function weightsCheck({ buffer }: WebAssembly.Memory, { memory, weights_sha256 }: Manifest, enabled: boolean): WeightsCheck {
+export function weightsCheck(wasm: WebAssembly.Memory, { memory, weights_sha256 }: Manifest, enabled: boolean): WeightsCheck {
   const hashes = (enabled && weights_sha256) || [];
   const pending: Promise<void>[] = [];
   let failure: WasmTorchError | undefined;
-  const scratch = new Uint8Array(buffer instanceof ArrayBuffer ? 0 : MEBIBYTE);
   const check = async (start: number, end: number, hash: string) => {
+    // Memory that has grown is another buffer.
+    const { buffer } = wasm;
     const view = new Uint8Array(buffer, memory.weights_base + start, end - start);
-    // Hashes of shared memory are not allowed: a copy of this MiB, which `digest` has taken when it returns.
-    const bytes = buffer instanceof ArrayBuffer ? view : scratch.subarray(0, view.length);
-    if (bytes !== view) bytes.set(view);
+    // Hashes of shared memory are not allowed, but of a copy of this MiB.
+    const bytes = buffer instanceof ArrayBuffer ? view : view.slice();
     const found = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)));
     if (found !== hash) {
       failure ??= new WasmTorchError('corrupted', `The weights were changed: bytes ${start} to ${end} have SHA-256 ${found}, the manifest says ${hash}.`, 'load it again, past caches');
@@ -46,8 +46,7 @@ export function weightsCheck({ buffer }: WebAssembly.Memory, { memory, weights_s
   };
   return {
     written,
-    async finish() {
-      written(memory.weights_base + memory.weights_bytes);
+    async matched() {
       await Promise.all(pending);
       if (failure !== undefined) throw failure;
     },

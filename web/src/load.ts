@@ -100,13 +100,14 @@ async function stream<T extends Disposable>(opened: Opened, { open, features }: 
   const section = first?.id === CUSTOM ? namedSection(await reader.bytes(first.size)).get(MANIFEST_SECTION) : undefined;
   const manifest = opened.manifest ?? parseManifest(section);
   const variant = chooseVariant(manifest, features.available, features.why, options.variant);
+  const { weights_base, weights_bytes } = manifest.memory;
   const memory = createMemory(manifest, variant.name);
   const why = options.integrity === false ? {} : whyNoIntegrity();
   const weights = weightsCheck(memory, manifest, options.integrity !== false && why.integrity === undefined);
 
   const own: RawSection[] = [];
   let compiled: Promise<WebAssembly.Module> | undefined;
-  let hasData = manifest.external_weights != null || manifest.memory.weights_bytes === 0;
+  let hasData = manifest.external_weights != null || weights_bytes === 0;
   let started: Promise<T> | undefined;
   const begin = () => {
     started ??= compiled?.then((module) => start({ manifest, variant: variant.name, module: withExports(module), memory, why }));
@@ -120,7 +121,7 @@ async function stream<T extends Disposable>(opened: Opened, { open, features }: 
         total ??= reader.end;
         compiled ??= ownCode();
         await readData(reader, memory, (address) => {
-          if (address <= manifest.memory.weights_base) return;
+          if (address <= weights_base) return;
           begin();
           weights.written(address);
         });
@@ -139,9 +140,11 @@ async function stream<T extends Disposable>(opened: Opened, { open, features }: 
     if (manifest.external_weights) {
       total = loaded + manifest.external_weights.chunks.reduce((sum, { bytes }) => sum + bytes, 0);
       const base = options.weightsUrl === undefined ? opened.url : absolute(options.weightsUrl);
-      await fetchExternalWeights(manifest, memory, base, open, { ...options, onBytes: progress, written: weights.written });
+      await fetchExternalWeights(manifest, memory, base, open, { ...options, onBytes: progress, weights });
     }
-    await weights.finish();
+    // What the file leaves out at the end is zeros.
+    weights.written(weights_base + weights_bytes);
+    await weights.matched();
   };
   try {
     await sections();
@@ -183,10 +186,10 @@ async function readData(reader: ModuleReader, memory: WebAssembly.Memory, writte
     let address = await reader.number(true);
     if (start !== 0x41 || (await reader.number()) !== 0x0b) throw damaged(`The data segment at byte ${at} has no constant address.`);
     const size = await reader.number();
-    const bytes = new Uint8Array(memory.buffer);
-    if (reader.position + size > end || address + size > bytes.length) throw damaged(`The data segment at byte ${at} reaches past the memory or its section.`);
+    if (reader.position + size > end || address + size > memory.buffer.byteLength) throw damaged(`The data segment at byte ${at} reaches past the memory or its section.`);
     await reader.pieces(size, (piece) => {
-      bytes.set(piece, address);
+      // Memory that has grown is another buffer.
+      new Uint8Array(memory.buffer).set(piece, address);
       address += piece.length;
       written(address);
     });

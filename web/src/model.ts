@@ -73,7 +73,7 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     this.inputs.forEach((info) => check(info, named[info.name]));
     const start = performance.now();
     const sizes = symbolValues(this.manifest, named);
-    const arrays = [...this.inputs.map(({ name }) => named[name]!.data), ...(sizes.length > 0 ? [sizes] : [])];
+    const arrays = [...this.inputs.map(({ name }) => named[name]!.data), sizes];
     const profile = options.profile ?? this.#profiling;
     const shapes = grows(this.manifest) ? Object.fromEntries(this.inputs.map(({ name }) => [name, { shape: named[name]!.shape }])) : undefined;
     const call = this.#backend.call(arrays, { profile, signal: options.signal, transfer: options.transfer, shapes });
@@ -122,8 +122,7 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
     let last = 0;
     const states = await this.#backend.state();
     for (let call = 0; call < calls; call++) {
-      const sizes = largest(this.manifest);
-      last = (await this.#backend.call([...zeros(this.inputs), ...(sizes.length > 0 ? [sizes] : [])], { profile: false, ready: true })).ms;
+      last = (await this.#backend.call([...zeros(this.inputs), largest(this.manifest)], { profile: false, ready: true })).ms;
     }
     await this.#backend.state(states);
     return last;

@@ -7,7 +7,7 @@ import { fromPlain, messageOf, type PlainError, WasmTorchError } from './errors.
 import type { MemoryStats } from './instance.js';
 import type { LoadedModule, LoadOptions, Progress } from './load.js';
 import type { Platform, Port } from './port.js';
-import type { Opened } from './source.js';
+import { absolute, type Opened } from './source.js';
 import type { ThreadStart, Watch } from './threads.js';
 
 /** What the page asks of the worker. `arena` is a number that the worker gave. */
@@ -181,7 +181,7 @@ export class Remote implements Backend {
   static load(connection: Connection, opened: Opened, settings: Settings, options: LoadOptions): Promise<Remote> {
     const { signal, onProgress, variant, cache, integrity, weightsUrl, stallTimeout } = options;
     const { url, total } = opened;
-    const loading = Remote.start(connection, { kind: 'load', url, total, settings, options: { variant, cache, integrity, stallTimeout, weightsUrl: weightsUrl && String(weightsUrl) } }, signal);
+    const loading = Remote.start(connection, { kind: 'load', url, total, settings, options: { variant, cache, integrity, stallTimeout, weightsUrl: weightsUrl && absolute(weightsUrl) } }, signal);
     connection.guarded.then(() => feed(connection, opened, onProgress)).catch((error) => connection.end(error));
     return loading;
   }
@@ -262,11 +262,12 @@ async function feed(connection: Connection, opened: Opened, onProgress: LoadOpti
   };
   for (let start = 0, pieces: (Uint8Array | undefined)[] = []; ; ) {
     while (sent - taken > WINDOW) await new Promise<void>((resolve) => (wake = resolve));
-    const piece = await opened.next();
+    const next = await opened.next();
+    const piece = opened.owned ? next : next?.slice();
     pieces.push(piece);
     sent += piece?.length ?? 0;
     if (piece === undefined || sent < BATCH || sent - start > BATCH) {
-      connection.tell({ kind: 'pieces', pieces }, opened.owned ? pieces.flatMap((one) => (one?.buffer as ArrayBuffer) ?? []) : []);
+      connection.tell({ kind: 'pieces', pieces }, pieces.flatMap((one) => (one?.buffer as ArrayBuffer) ?? []));
       if (piece === undefined) return;
       pieces = [];
       start = sent;

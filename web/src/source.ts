@@ -59,6 +59,9 @@ export interface OpenOptions {
 
 const STALL = 60_000;
 
+/** Bytes of a caller's that are taken at once: those that go to a worker are copied. */
+const PIECE = 1 << 20;
+
 const keep = async () => {};
 
 /** Opens a source of bytes. */
@@ -91,12 +94,8 @@ export function absolute(address: Address): string {
 }
 
 function held(bytes: Uint8Array): Opened {
-  let rest: Uint8Array | undefined = bytes;
-  const next = async () => {
-    const now = rest;
-    rest = undefined;
-    return now;
-  };
+  let at = 0;
+  const next = async () => (at < bytes.length ? bytes.subarray(at, (at += PIECE)) : undefined);
   return { next, owned: false, url: undefined, total: bytes.length, fromCache: false, settle: keep };
 }
 

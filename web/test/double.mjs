@@ -60,7 +60,7 @@ const BODIES = {
 const result = [T.i32];
 const address = (name, value) => ({ name, results: result, body: [I.i32(value)] });
 
-const functions = (run) => [
+const functions = (run, grows) => [
   address('init', 0),
   {
     name: 'run',
@@ -74,7 +74,7 @@ const functions = (run) => [
   address('status', STATUS),
   { name: 'alloc', params: [T.i32], results: result, body: [I.i32(8192)] },
   { name: 'free', params: [T.i32], body: [] },
-  { name: 'pool_reserve', params: [T.i32, T.i32], results: result, body: [I.get(1)] },
+  { name: 'pool_reserve', params: [T.i32, T.i32], results: result, body: [...(grows ? [I.i32(1), I.grow, I.drop] : []), I.get(1)] },
   { name: 'pool_limit', params: [T.i32], body: [] },
   address('pool_stats', POOL),
   address('stop_flag', STOP),
@@ -115,19 +115,19 @@ export const VARIANTS = {
 
 /**
  * The same model with its factor among the weights, in a file of several variants. `stored` are the weights' bytes in the
- * file. `worker` is 'trap' where a thread is to fail, `external` leaves the weights out.
+ * file. `worker` is 'trap' where a thread is to fail, `external` leaves the weights out, `grows` makes a pool take another page.
  */
-export function variantsModule({ run = 'weights', names = Object.keys(VARIANTS), change = (m) => m, stored, worker, external } = {}) {
+export function variantsModule({ run = 'weights', names = Object.keys(VARIANTS), change = (m) => m, stored, worker, external, grows } = {}) {
   const weights = new Uint8Array(Float32Array.of(2, 2, 2, 2).buffer);
   const memory = new Uint8Array(64);
   memory.set(weights);
   const customs = names.map((name) => {
     const threads = name.includes('threads');
     const bytes = assemble({
-      functions: [...functions(run === 'weights' && name.includes('relaxed') ? 'relaxed' : run), ...(threads ? threadFunctions(worker) : [])],
+      functions: [...functions(run === 'weights' && name.includes('relaxed') ? 'relaxed' : run, grows), ...(threads ? threadFunctions(worker) : [])],
       globals,
       pages: PAGES,
-      imported: { maximum: PAGES, shared: threads },
+      imported: { maximum: PAGES + 1, shared: threads },
     });
     return { name: `wasm-torch.variant.${name}`, bytes };
   });
@@ -136,12 +136,12 @@ export function variantsModule({ run = 'weights', names = Object.keys(VARIANTS),
     ...base,
     variant: 'baseline',
     variants: customs.map(({ name, bytes }, i) => ({ name: names[i], features: VARIANTS[names[i]], section: name, bytes: bytes.length })),
-    memory: { ...base.memory, weights_bytes: memory.length },
+    memory: { ...base.memory, weights_bytes: memory.length, maximum_pages: PAGES + 1 },
     weights_sha256: [createHash('sha256').update(memory).digest('hex')],
     external_weights: external ? { chunk_bytes: weights.length, chunks: external } : null,
   };
   return assemble({
-    functions: functions(run),
+    functions: functions(run, grows),
     globals,
     pages: PAGES,
     customs: [{ name: 'wasm-torch.manifest', bytes: json(change(described)) }, ...customs],

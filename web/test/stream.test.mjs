@@ -112,6 +112,27 @@ test('an abort ends the load with the signal’s reason', async () => {
   void endless.body.cancel();
 });
 
+test('memory that grows while the weights arrive', async () => {
+  const pooled = await WASMTorch.init({ threads: 1, memory_pool_size: 1 });
+  const file = variantsModule({ grows: true });
+  for (const variant of ['baseline', 'relaxed']) {
+    let at = 0;
+    const slowly = new ReadableStream({
+      async pull(controller) {
+        if (at >= file.length) return controller.close();
+        const size = at === 0 ? file.length - 40 : 1;
+        controller.enqueue(file.slice(at, (at += size)));
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      },
+    });
+    const model = await pooled.loadModel(new Response(slowly), { variant }).catch((error) => error);
+    if (variant === 'relaxed' && model.code === 'unsupported-feature') continue;
+    assert.equal(model.getMemoryStats?.().wasmMemory, 2 * 65536, String(model));
+    const { y } = await model.forward({ x: runtime.createTensor([[1, 2, 3], [4, 5, 6]]) });
+    assert.deepEqual([...y.data], [2, 4, 6, 8, 10, 12]);
+  }
+});
+
 test('weights beside the module, chunk by chunk; what breaks off is fetched again', async (t) => {
   const file = variantsModule({ external: [{ file: 'double.0.bin', bytes: 8 }, { file: 'double.1.bin', bytes: 8 }] });
   const chunk = new Uint8Array(Float32Array.of(2, 2).buffer);

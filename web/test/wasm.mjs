@@ -47,6 +47,8 @@ export const I = {
   i32: (value) => [0x41, ...signed(value)],
   f32: (value) => [0x43, ...new Uint8Array(Float32Array.of(value).buffer)],
   storeI32: (offset) => [0x36, 0, ...unsigned(offset)],
+  grow: [0x40, 0x00],
+  drop: [0x1a],
   eqz: [0x45],
   gtUnsigned: [0x4b],
   add: [0x6a],
