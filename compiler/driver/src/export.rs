@@ -143,7 +143,6 @@ fn compile_as(model: Source<'_>, stem: Option<&str>, options: &ExportOptions, ob
     })?;
     stages.total_ms = milliseconds(start.elapsed());
     let manifest = &linked.manifest;
-    let called = linked.sizes.kernels.iter().filter(|(_, bytes)| *bytes > 0);
     let report = ExportReport {
         model: plan.model.clone(),
         options: options.clone(),
@@ -154,7 +153,7 @@ fn compile_as(model: Source<'_>, stem: Option<&str>, options: &ExportOptions, ob
         nodes_after,
         products,
         sizes: (&linked.sizes).into(),
-        kernels: called.map(|(name, bytes)| WeightedKernel { name: name.clone(), bytes: *bytes }).collect(),
+        kernels: linked.sizes.kernels.iter().map(|(name, bytes)| WeightedKernel { name: name.clone(), bytes: *bytes }).collect(),
         files: vec![],
         wasm_opt: optimiser.map(|optimiser| optimiser.report),
         quantize: prepared.map(|p| p.report),

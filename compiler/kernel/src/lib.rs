@@ -30,6 +30,7 @@ pub mod math;
 pub mod math64;
 pub mod ops;
 mod print;
+mod sizes;
 mod table;
 mod typed;
 mod verify;
@@ -41,5 +42,6 @@ pub use instr::{Feature, Features, Imm, ImmKind, Instr, LoadOp, Signature, Store
 pub use interp::{CallHandler, Interp, InterpError, InterpFault, Watch};
 pub use ir::*;
 pub use ops::*;
+pub use sizes::Sizes;
 pub use typed::*;
 pub use verify::{Fault, VerifyError, verify};

@@ -87,8 +87,7 @@ pub struct Sizes {
     pub names: usize,
     /// The sections of further variants, by name.
     pub variants: Vec<(String, usize)>,
-    /// Size of each kernel's code. After [`link`] in the plan's order, 0 for a kernel that no step calls; after
-    /// [`read_sizes`] in the order of first use.
+    /// Size of each kernel's code, in the order of first use.
     pub kernels: Vec<(String, u32)>,
 }
 
@@ -173,6 +172,12 @@ pub fn link_optimised(
     if let Some(difference) = difference(plan, relaxed) {
         return Err(LinkError::Variants(difference));
     }
+    let mut plans = vec![plan.clone()];
+    if !std::ptr::eq(plan, relaxed) {
+        plans.push(relaxed.clone());
+    }
+    lower::share(&mut plans);
+    let (plan, relaxed) = (&plans[0], &plans[plans.len() - 1]);
     let runtimes = [runtime::Runtime::embedded(false)?, runtime::Runtime::embedded(true)?];
     let threads = kinds.iter().any(|kind| kind.threads());
     let runtime_end = if threads { runtimes[0].heap_base.max(runtimes[1].heap_base) } else { runtimes[0].heap_base };

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod pointwise;
 pub mod print;
 pub mod schedule;
+mod share;
 mod slots;
 mod state;
 pub mod view;
@@ -23,6 +24,7 @@ mod write;
 pub use cx::{Options, Product};
 pub use driver::{lower, lower_like, lower_with_products};
 pub use plan::Plan;
+pub use share::share;
 
 /// Why a graph cannot be lowered. Each names the layer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

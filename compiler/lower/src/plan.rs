@@ -50,6 +50,12 @@ pub enum Method {
     DirectPacked,
     /// Minimal filtering, F(4x4, 3x3).
     Winograd,
+    /// The same along one axis, F(4, 3).
+    Winograd3,
+    /// F(4, 5).
+    Winograd5,
+    /// F(2, 7).
+    Winograd7,
     /// Products of bytes.
     Integer,
     /// Minimal filtering in 16-bit integers, F(4x4, 3x3).
@@ -68,6 +74,9 @@ impl Method {
             Method::Direct => "direct",
             Method::DirectPacked => "direct, packed in every run",
             Method::Winograd => "winograd F(4x4,3x3)",
+            Method::Winograd3 => "winograd F(4,3)",
+            Method::Winograd5 => "winograd F(4,5)",
+            Method::Winograd7 => "winograd F(2,7)",
             Method::Integer => "integer",
             Method::IntegerWinograd => "integer winograd F(4x4,3x3)",
             Method::Depthwise => "depthwise",

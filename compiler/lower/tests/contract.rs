@@ -215,12 +215,67 @@ fn minimal_filtering() {
             finish(graph, inputs, &mut rng, vec![x, w], |epilogue| ir::Op::Conv(Conv { pad_value: 0, epilogue, ..op.clone() }));
         let options = lower::Options { winograd: true, ..Default::default() };
         let plan = lower::lower(&graph, &options).unwrap();
-        used += usize::from(plan.kernels.iter().any(|k| k.name.starts_with("winograd4")));
+        used += usize::from(plan.kernels.iter().any(|k| k.name.starts_with("winograd_4x4_3x3")));
         let filters = plan.layers.iter().any(|layer| layer.method == lower::plan::Method::Winograd);
-        assert_eq!(filters, plan.kernels.iter().any(|k| k.name.starts_with("winograd4")));
+        assert_eq!(filters, plan.kernels.iter().any(|k| k.name.starts_with("winograd_4x4_3x3")));
         check_with(&graph, &inputs, 4e-5, &options);
     }
     assert!(used > 40, "minimal filtering was chosen only {used} times");
+}
+
+/// The same along one axis, of two or of the only one: 3, 5 and 7 taps.
+#[test]
+fn minimal_filtering_along_one_axis() {
+    use lower::plan::Method;
+    let mut rng = Rng(6);
+    let mut used = std::collections::HashMap::new();
+    for i in 0..54 {
+        let (c, m) = (rng.range(40, 110), rng.range(40, 110));
+        let taps = [3, 5, 7][i % 3];
+        // Filters of one row, of one column, and of one axis.
+        let kernel: &[usize] = match i / 3 % 3 {
+            0 => &[1, taps],
+            1 => &[taps, 1],
+            _ => &[taps],
+        };
+        let spatial = kernel.len();
+        let size = |rng: &mut Rng| if spatial == 1 { rng.range(100, 200) } else { rng.range(9, 21) };
+        let mut shape = vec![rng.range(1, 2)];
+        shape.extend(kernel.iter().map(|_| size(&mut rng)));
+        shape.push(c);
+        let mut pads: Vec<i64> = vec![];
+        for _ in 0..2 {
+            pads.extend(kernel.iter().map(|k| rng.range(0, *k / 2) as i64));
+        }
+        let (mut graph, mut inputs) = (Graph::new("conv"), vec![]);
+        let mut x = operand(&mut graph, &mut rng, &mut inputs, &shape, false);
+        if rng.chance(50) {
+            x = graph.add(ir::ops::map::Map::of(Fn::Relu), &[x], &origin(), "relu").unwrap();
+        }
+        let w = operand(&mut graph, &mut rng, &mut inputs, &[&[m, c], kernel].concat(), true);
+        let op = Conv {
+            strides: vec![1; spatial],
+            pads,
+            dilations: vec![1; spatial],
+            group: 1,
+            data: DataLayout::Nhwc,
+            pad_value: 0,
+            epilogue: Pointwise::identity(),
+        };
+        let (graph, inputs) =
+            finish(graph, inputs, &mut rng, vec![x, w], |epilogue| ir::Op::Conv(Conv { pad_value: 0, epilogue, ..op.clone() }));
+        let options = lower::Options { winograd: true, ..Default::default() };
+        let plan = lower::lower(&graph, &options).unwrap();
+        for method in plan.layers.iter().map(|layer| layer.method) {
+            *used.entry((method, spatial)).or_insert(0) += 1;
+        }
+        check_with(&graph, &inputs, 4e-5, &options);
+    }
+    for method in [Method::Winograd3, Method::Winograd5, Method::Winograd7] {
+        for spatial in [1, 2] {
+            assert!(used.get(&(method, spatial)).is_some_and(|n| *n >= 3), "{method:?} over {spatial} axes: {used:?}");
+        }
+    }
 }
 
 /// Every element type that can be multiplied, with pads, groups and strides; integers to the bit.

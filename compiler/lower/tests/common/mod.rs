@@ -153,6 +153,13 @@ pub fn check_with(graph: &Graph, inputs: &[Tensor], tolerance: f64, options: &lo
     for (o, (found, expected)) in found.iter().zip(&expected).enumerate() {
         same(found, expected, tolerance).unwrap_or_else(|e| panic!("output {o}, {e}\n{graph}\n{plan}"));
     }
+    let mut shared = [plan];
+    let kernels = shared[0].kernels.len();
+    lower::share(&mut shared);
+    if shared[0].kernels.len() < kernels {
+        let [plan] = &shared;
+        assert_eq!(execute_plan(plan, inputs).as_ref(), Ok(&found), "with shared kernels\n{graph}\n{plan}");
+    }
 }
 
 /// Whether two tensors are equal up to `tolerance`, relative to the largest expected element.

@@ -1,10 +1,10 @@
-//! Weights for minimal filtering: nine packed matrices in the file, thirty-six in the module's memory. The thirty-six
-//! would take four times the memory of the nine, and reading them from there as long as computing them. So every run makes
-//! them anew, a block of columns at a time, and reads them back from the cache.
+//! Weights for minimal filtering: nine packed matrices in the file (of 3x3 taps), thirty-six in the module's memory. The
+//! thirty-six would take four times the memory of the nine, and reading them from there as long as computing them. So every run
+//! makes them anew, a block of columns at a time, and reads them back from the cache.
 
 use super::nest::Nest;
 use super::transform;
-use super::winograd::{C, KH, KW, M, PATCH, VALUES};
+use super::winograd::Form;
 use crate::cx::{Cx, NodeCx, pointer};
 use crate::view::{Linear, Source, View};
 use crate::write::halves;
@@ -27,32 +27,35 @@ pub struct Block {
 
 /// The weights of one layer.
 pub struct Weights {
-    /// Nine matrices, all columns.
+    form: Form,
+    /// A matrix for each tap, all columns.
     plain: View,
     /// Shape of each of them.
     panels: Panels,
     pub blocks: Vec<Block>,
-    /// Thirty-six matrices, the columns of one block.
+    /// A matrix for each value, the columns of one block.
     pub transformed: View,
 }
 
 impl Weights {
     /// Adds the weights of `contract`, and room for transformed ones.
-    pub fn new(cx: &mut Cx, nx: &NodeCx, contract: &Contract, panels: &Panels) -> Weights {
+    pub fn new(cx: &mut Cx, nx: &NodeCx, contract: &Contract, form: &Form, panels: &Panels) -> Weights {
         let tensor = nx.constants[contract.b.operand].as_ref().expect("checked when the method was chosen");
         let b = crate::view::linear(&nx.inputs[contract.b.operand], &contract.b.index, contract.axes.len());
-        let [kh, kw, m, c] = [KH, KW, M, C].map(|axis| b.strides[axis]);
+        let axes = &form.axes;
+        let [kw, m, c] = [axes.tap_column, axes.output, axes.channel].map(|axis| b.strides[axis]);
+        let kh = axes.tap_row.map_or(0, |axis| b.strides[axis]);
         let panels = spread(*panels);
-        let nest = Nest::taps(&[(3, kh), (3, kw)], (panels.columns, m), (panels.depth, c));
+        let nest = Nest::taps(&[(form.y.taps, kh), (form.x.taps, kw)], (panels.columns, m), (panels.depth, c));
         let bytes = pack::constant(tensor, &Linear { base: b.base, strides: vec![] }, &nest, &panels);
         let plain = halves::constant(cx, &nx.name, bytes, nx.origin);
         let most = cx.options.winograd_budget.map_or(BLOCK_BYTES, |bytes| BLOCK_BYTES.min(bytes as usize));
-        let blocks = blocks(&panels, most);
-        let largest = blocks.iter().map(|b| VALUES * b.panels.bytes()).max().unwrap_or(0);
+        let blocks = blocks(form.values(), &panels, most);
+        let largest = blocks.iter().map(|b| form.values() * b.panels.bytes()).max().unwrap_or(0);
         let room = cx.buffer(&format!("{} transformed", nx.name), largest);
         cx.every_run.push(room);
         let transformed = View::dense(Source::Buffer(room), DType::F32, &[largest / 4]);
-        Weights { plain, panels, blocks, transformed }
+        Weights { form: *form, plain, panels, blocks, transformed }
     }
 
     /// Adds the step that makes the transformed weights of a block.
@@ -61,7 +64,7 @@ impl Weights {
         let tasks = tasks(&block.panels);
         let per_task = vectors(&block.panels).div_ceil(tasks);
         let bytes = 16 * vectors(&block.panels);
-        let mut k = K::new("winograd4_weights_f32");
+        let mut k = K::new(format!("winograd_{}_weights_f32", self.form.name()));
         let (from, to) = (pointer(&mut k, "from", &self.plain), pointer(&mut k, "to", &self.transformed));
         let start = k.let_("start", k.task() * (per_task * 16) as i32);
         let end = k.let_("end", start + (per_task * 16) as i32);
@@ -69,12 +72,17 @@ impl Weights {
         k.for_("at", start, end, 16, |k, at| {
             let source = k.let_("source", from + at);
             let target = k.let_("target", to + at);
-            let g: Vec<V<F32x4>> = (0..9).map(|i| k.let_("g", load::<F32x4>(source, (i * from_stride) as u32))).collect();
-            // Columns, then rows.
-            let half: [_; 3] = std::array::from_fn(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]]));
-            for (i, half) in transform::transposed(half).into_iter().enumerate() {
-                for (j, value) in transform::kernel_1d(k, half).iter().enumerate() {
-                    k.store(target, ((i * PATCH + j) * to_stride) as u32, *value);
+            let Form { y, x, .. } = &self.form;
+            let at = |i: usize, j: usize| ((i * x.taps + j) * from_stride) as u32;
+            let columns: Vec<_> = (0..x.taps)
+                .map(|j| {
+                    let g: Vec<V<F32x4>> = (0..y.taps).map(|i| k.let_("g", load::<F32x4>(source, at(i, j)))).collect();
+                    y.filter(k, &g)
+                })
+                .collect();
+            for (i, row) in transform::rows(&columns).iter().enumerate() {
+                for (j, value) in x.filter(k, row).iter().enumerate() {
+                    k.store(target, ((i * x.patch() + j) * to_stride) as u32, *value);
                 }
             }
         });
@@ -85,9 +93,9 @@ impl Weights {
 }
 
 /// Cuts the columns into blocks of equally many panels and about so many `bytes`; the last one has the narrower panel, too.
-fn blocks(panels: &Panels, bytes: usize) -> Vec<Block> {
+fn blocks(values: usize, panels: &Panels, bytes: usize) -> Vec<Block> {
     let width = 4 * panels.vectors;
-    let panel_bytes = VALUES * panels.depth * width * 4;
+    let panel_bytes = values * panels.depth * width * 4;
     let most = (bytes / panel_bytes.max(1)).max(1);
     let count = panels.full().div_ceil(most).max(1);
     let each = panels.full().div_ceil(count).max(1) * width;

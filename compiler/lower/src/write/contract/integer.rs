@@ -177,55 +177,41 @@ impl Writer<'_> {
         let wide = wide.map(|wide| pointer(k, "wide", wide)).filter(|_| self.method == Method::Widened);
         let p = Pointers { at, w: wide.unwrap_or(w) };
         let (full, count) = (self.panels.full(), self.panels.count());
+        // Numbers are said as sizes, so that kernels that differ in them are one.
+        let size = |k: &mut K, name: &str, value: usize| k.let_(name, E::from(value));
         let task = k.task();
-        let (row_block, column_block) = match (blocks.row_blocks, blocks.column_blocks) {
-            (_, 1) => (task, None),
-            (1, _) => (task, Some(task)),
-            (_, columns) => {
-                let column = k.let_("column_block", kernel::i32_rem_u(task, columns as i32));
-                (k.let_("row_block", kernel::i32_div_u(task, columns as i32)), Some(column))
-            }
+        let columns = size(k, "column_blocks", blocks.column_blocks);
+        let column_block = k.let_("column_block", kernel::i32_rem_u(task, columns));
+        let row_block = k.let_("row_block", kernel::i32_div_u(task, columns));
+        let range = |k: &mut K, name: &str, block: V<I32>, per: usize, total: usize| {
+            let (per, total) = (size(k, &format!("{name}s_per_task"), per), size(k, &format!("{name}s"), total));
+            let start = k.let_(&format!("{name}_start"), block * per);
+            [start.get(), min(k, &format!("{name}_end"), start + per, total.get()).get()]
         };
-        let rows = self.nest.rows();
-        let (mut r0, mut r1) = (E::from(0), E::from(rows));
-        if blocks.row_blocks > 1 {
-            let per = blocks.units_per_task * UNIT;
-            let start = k.let_("row_start", row_block * per as i32);
-            r0 = start.get();
-            r1 = min(k, "row_end", start + per as i32, rows).get();
-        }
-        let (mut p0, mut p1) = (E::from(0), E::from(full));
-        if let Some(block) = column_block {
-            let start = k.let_("panel_start", block * blocks.panels_per_task as i32);
-            p1 = min(k, "panel_end", start + blocks.panels_per_task as i32, full).get();
-            p0 = start.get();
-        }
+        let rows = range(k, "row", row_block, blocks.units_per_task * UNIT, self.nest.rows());
+        let last = (blocks.column_blocks > 1).then(|| kernel::i32_eq(column_block, blocks.column_blocks as i32 - 1));
+        let panels = range(k, "panel", column_block, blocks.panels_per_task, full);
         if self.method == Method::Widened {
             let widened = k.let_("widened_part", widened + task * (self.rows * self.panels.widened_bytes()) as i32);
-            let last = column_block.map(|block| kernel::i32_eq(block, blocks.column_blocks as i32 - 1));
-            self.blocks(k, &p, widened, [r0, r1], [p0, p1], last);
+            self.blocks(k, &p, widened, rows, panels, last);
             return;
         }
         if full > 0 {
-            let body = |k: &mut K, panel: E<I32>| {
-                let q = self.panel_pointers(k, &p, panel);
-                self.tiles(k, &q, r0.clone(), r1.clone(), 2, 4);
-            };
-            if full == 1 && column_block.is_none() {
-                body(k, 0.into())
-            } else {
-                k.for_("panel", p0, p1, 1, |k, panel| body(k, panel.get()))
-            }
+            let [start, end] = panels;
+            k.for_("panel", start, end, 1, |k, panel| {
+                let q = self.panel_pointers(k, &p, panel.get());
+                self.tiles(k, &q, &rows, 2, 4);
+            });
         }
         if count > full {
             let tail = |k: &mut K| {
                 let q = self.panel_pointers(k, &p, full.into());
                 let columns = self.panels.columns - full * pack::WIDTH;
-                self.tiles(k, &q, r0.clone(), r1.clone(), columns.div_ceil(4), (columns - 1) % 4 + 1);
+                self.tiles(k, &q, &rows, columns.div_ceil(4), (columns - 1) % 4 + 1);
             };
-            match column_block {
+            match last {
                 None => tail(k),
-                Some(block) => k.if_(kernel::i32_eq(block, blocks.column_blocks as i32 - 1), tail),
+                Some(last) => k.if_(last, tail),
             }
         }
     }
@@ -233,7 +219,9 @@ impl Writer<'_> {
     /// Blocks of rows `r0..r1`, widened and multiplied with the panels `p0..p1`, and with the narrower last one if `last`.
     fn blocks(&self, k: &mut K, p: &Pointers, widened: V<I32>, [r0, r1]: [E<I32>; 2], [p0, p1]: [E<I32>; 2], last: Option<E<I32>>) {
         let full = self.panels.full();
-        let body = |k: &mut K, first: Option<V<I32>>| {
+        let last_row = k.let_("last_row", E::from(self.nest.rows() - self.rows));
+        k.for_("row", r0, r1, self.rows as u32, |k, row| {
+            let first = min(k, "first_row", row.get(), last_row.get());
             let mut at = self.pointers(k, p, first, self.rows);
             widen::write(k, self, &at[0], widened);
             at[0] = Rows::Uniform { base: widened, stride: self.panels.widened_bytes() as i64 };
@@ -242,10 +230,8 @@ impl Writer<'_> {
                 let rows: Vec<Rows> = at.iter().enumerate().map(|(i, rows)| self.moved(k, rows, i, &panel)).collect();
                 tile::Tile { writer: self, vectors, last_lanes }.write(k, w, &rows);
             };
-            match full {
-                0 => {}
-                1 if last.is_none() => tiles(k, 0.into(), 2, 4),
-                _ => k.for_("panel", p0.clone(), p1.clone(), 1, |k, panel| tiles(k, panel.get(), 2, 4)),
+            if full > 0 {
+                k.for_("panel", p0.clone(), p1.clone(), 1, |k, panel| tiles(k, panel.get(), 2, 4));
             }
             let columns = self.panels.columns - full * pack::WIDTH;
             let tail = |k: &mut K| tiles(k, full.into(), columns.div_ceil(4), (columns - 1) % 4 + 1);
@@ -254,14 +240,6 @@ impl Writer<'_> {
                 None => tail(k),
                 Some(last) => k.if_(last.clone(), tail),
             }
-        };
-        let rows = self.nest.rows();
-        if rows == self.rows {
-            return body(k, None);
-        }
-        k.for_("row", r0, r1, self.rows as u32, |k, row| {
-            let row = if rows.is_multiple_of(self.rows) { row } else { min(k, "first_row", row.get(), rows - self.rows) };
-            body(k, Some(row));
         });
     }
 
@@ -293,37 +271,30 @@ impl Writer<'_> {
         Pointers { at, w: k.let_("panel_w", p.w + panel * self.panels.panel_bytes(2) as i32) }
     }
 
-    /// All tiles of rows `r0..r1` for one panel.
-    fn tiles(&self, k: &mut K, p: &Pointers, r0: E<I32>, r1: E<I32>, vectors: usize, last_lanes: usize) {
-        let last = self.nest.rows() - self.rows;
-        let tile = tile::Tile { writer: self, vectors, last_lanes };
-        if last == 0 {
-            let rows = self.pointers(k, p, None, self.rows);
-            return tile.write(k, p.w, &rows);
-        }
-        k.for_("row", r0, r1, self.rows as u32, |k, row| {
-            let row = if self.nest.rows().is_multiple_of(self.rows) { row } else { min(k, "first_row", row.get(), last) };
-            let rows = self.pointers(k, p, Some(row), self.rows);
-            tile.write(k, p.w, &rows);
+    /// All tiles of rows `start..end` for one panel.
+    fn tiles(&self, k: &mut K, p: &Pointers, [start, end]: &[E<I32>; 2], vectors: usize, last_lanes: usize) {
+        let last_row = k.let_("last_row", E::from(self.nest.rows() - self.rows));
+        k.for_("row", start.clone(), end.clone(), self.rows as u32, |k, row| {
+            let row = min(k, "first_row", row.get(), last_row.get());
+            let rows = self.pointers(k, p, row, self.rows);
+            tile::Tile { writer: self, vectors, last_lanes }.write(k, p.w, &rows);
         });
     }
 
-    /// Where each operand has `count` rows; without a number, from the first row on.
-    fn pointers(&self, k: &mut K, p: &Pointers, first: Option<V<I32>>, count: usize) -> Vec<Rows> {
+    /// Where each operand has `count` rows from row `first` on.
+    fn pointers(&self, k: &mut K, p: &Pointers, first: V<I32>, count: usize) -> Vec<Rows> {
         let strides: Vec<Option<i64>> = (0..p.at.len()).map(|i| self.nest.uniform_stride(i)).collect();
         let coordinates: Vec<Vec<E<I32>>> = if strides.iter().all(Option::is_some) {
             vec![]
         } else {
-            let first = first.map_or(E::from(0), V::get);
-            (0..count).map(|r| nest::coordinates(k, self.nest.rows.iter().map(|a| a.extent), first.clone() + r as i32)).collect()
+            (0..count).map(|r| nest::coordinates(k, self.nest.rows.iter().map(|a| a.extent), first + r as i32)).collect()
         };
         let mut rows = vec![];
         for (i, (base, stride)) in p.at.iter().zip(strides).enumerate() {
-            rows.push(match (stride, first) {
-                (Some(stride), None) => Rows::Uniform { base: *base, stride },
-                (Some(0), _) => Rows::Uniform { base: *base, stride: 0 },
-                (Some(stride), Some(row)) => Rows::Uniform { base: k.let_("tile_ptr", *base + row * stride as i32), stride },
-                (None, _) => {
+            rows.push(match stride {
+                Some(0) => Rows::Uniform { base: *base, stride: 0 },
+                Some(stride) => Rows::Uniform { base: k.let_("tile_ptr", *base + first * stride as i32), stride },
+                None => {
                     let each = coordinates.iter().map(|c| {
                         let position = nest::offset(c, self.nest.rows.iter().map(|a| a.at[i]), base.get());
                         k.let_("row_ptr", position)

@@ -8,6 +8,7 @@
 mod filters;
 mod integer;
 pub(super) mod nest;
+mod points;
 mod tile;
 mod transform;
 pub mod winograd;
@@ -89,7 +90,9 @@ pub fn winograd_nodes(graph: &Graph, order: &[NodeId], algorithms: &HashMap<Node
             (DType::F32, DType::F32) if pays() => {
                 chosen.insert(*id);
             }
-            (a @ (DType::U8 | DType::I8), DType::I8) if integer::winograd::is_exact(contract, &shape, a, weights) => {
+            (a @ (DType::U8 | DType::I8), DType::I8)
+                if shape.form.is_square() && integer::winograd::is_exact(contract, &shape, a, weights) =>
+            {
                 let (saved, bytes) = (integer::winograd::saved_cycles(&shape), integer::winograd::weight_bytes(&shape));
                 if saved > 0.0 {
                     candidates.push((saved / bytes as f64, bytes, *id));
@@ -130,7 +133,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract) -> Result<(), LowerE
         return Ok(());
     }
     if nx.winograd {
-        cx.method = Some(Method::Winograd);
+        cx.method = winograd::Shape::of(contract).map(|shape| shape.form.method());
         return winograd::write(cx, nx, contract, &operands);
     }
     let b = linear(b_view, &contract.b.index, contract.axes.len());
@@ -264,55 +267,37 @@ impl Writer<'_> {
         self.sizes = Sizes::new(k, self.nest, 4 * self.schedule.vectors, &mut params);
         let this = &*self;
 
-        // task = (batch · row_blocks + row block) · column_blocks + column block
-        let mut rest = k.task();
-        let mut column_block = None;
-        if blocks.column_blocks > 1 {
-            column_block = Some(k.let_("column_block", kernel::i32_rem_u(rest, blocks.column_blocks as i32)));
-            rest = k.let_("rest", kernel::i32_div_u(rest, blocks.column_blocks as i32));
-        }
-        let mut row_block = None;
+        // task = (batch · row_blocks + row block) · column_blocks + column block. Numbers are said as sizes, so that kernels that
+        // differ in them are one.
+        let size = |k: &mut K, name: &str, value: usize| k.let_(name, kernel::E::from(value));
+        let column_blocks = size(k, "column_blocks", blocks.column_blocks);
+        let column_block = k.let_("column_block", kernel::i32_rem_u(k.task(), column_blocks));
+        let mut row_block = k.let_("row_block", kernel::i32_div_u(k.task(), column_blocks));
         if self.nest.batches() > 1 {
-            row_block = (blocks.row_blocks > 1).then(|| k.let_("row_block", kernel::i32_rem_u(rest, blocks.row_blocks as i32)));
-            let batch = if blocks.row_blocks > 1 { k.let_("batch", kernel::i32_div_u(rest, blocks.row_blocks as i32)) } else { rest };
+            let row_blocks = size(k, "row_blocks", blocks.row_blocks);
+            let batch = k.let_("batch", kernel::i32_div_u(row_block, row_blocks));
+            row_block = k.let_("block_of_batch", kernel::i32_rem_u(row_block, row_blocks));
             p = this.batch_pointers(k, &p, batch);
-        } else if blocks.row_blocks > 1 {
-            row_block = Some(rest);
         }
-        let range = |k: &mut K, name: &str, block: Option<V<I32>>, per: usize, total: usize| match block {
-            None => (kernel::E::from(0), kernel::E::from(total)),
-            Some(block) => {
-                let start = k.let_(&format!("{name}_start"), block * per as i32);
-                let end = start + per as i32;
-                let end = if total.is_multiple_of(per) {
-                    k.let_(&format!("{name}_end"), end)
-                } else {
-                    min(k, &format!("{name}_end"), end, total)
-                };
-                (start.get(), end.get())
-            }
+        let range = |k: &mut K, name: &str, block: V<I32>, per: usize, total: kernel::E<I32>| {
+            let per = size(k, &format!("{name}s_per_task"), per);
+            let start = k.let_(&format!("{name}_start"), block * per);
+            (start, min(k, &format!("{name}_end"), start + per, total))
         };
-        let (u0, u1) = range(k, "unit", row_block, blocks.units_per_task, units);
+        let units = size(k, "units", units);
+        let (u0, u1) = range(k, "unit", row_block, blocks.units_per_task, units.get());
+        let (u0, u1) = (u0.get(), u1.get());
         let full = this.panels.full();
-        let now = Size { most: full, now: this.sizes.panels };
-        let (p0, p1) = match column_block {
-            None => (kernel::E::from(0), now.get()),
-            Some(block) => {
-                let start = k.let_("panel_start", block * blocks.panels_per_task as i32);
-                let end = min(k, "panel_end", start + blocks.panels_per_task as i32, now.get());
-                (start.get(), end.get())
-            }
-        };
         if full > 0 {
-            let body = |k: &mut K, panel: kernel::E<I32>| {
-                let q = this.panel_pointers(k, &p, panel);
-                this.rows(k, &q, u0.clone(), u1.clone(), this.schedule.vectors, 4);
+            let now = match this.sizes.panels {
+                Some(now) => now,
+                None => size(k, "panels", full),
             };
-            if full == 1 && column_block.is_none() {
-                body(k, 0.into())
-            } else {
-                k.for_("panel", p0, p1, 1, |k, panel| body(k, panel.into()))
-            }
+            let (p0, p1) = range(k, "panel", column_block, blocks.panels_per_task, now.get());
+            k.for_("panel", p0, p1, 1, |k, panel| {
+                let q = this.panel_pointers(k, &p, panel.into());
+                this.rows(k, &q, u0.clone(), u1.clone(), this.schedule.vectors, 4);
+            });
         }
         if this.panels.tail() > 0 {
             let tail = |k: &mut K| {
@@ -320,9 +305,10 @@ impl Writer<'_> {
                 let columns = this.panels.tail();
                 this.rows(k, &q, u0.clone(), u1.clone(), columns.div_ceil(4), (columns - 1) % 4 + 1);
             };
-            match column_block {
-                None => tail(k),
-                Some(block) => k.if_(kernel::i32_eq(block, blocks.column_blocks as i32 - 1), tail),
+            if blocks.column_blocks == 1 {
+                tail(k);
+            } else {
+                k.if_(kernel::i32_eq(column_block, blocks.column_blocks as i32 - 1), tail);
             }
         }
         (std::mem::replace(k, K::new("")).finish(), params)
@@ -410,11 +396,7 @@ impl Writer<'_> {
             let mut first_row = 0usize;
             for run in &self.schedule.runs {
                 let tile = Tile { writer: self, rows: run.rows, vectors, last_lanes };
-                if run.count == 1 {
-                    tile.uniform(k, p, kernel::E::from(first_row));
-                } else {
-                    k.for_("row", first_row, first_row + run.count * run.rows, run.rows as u32, |k, row| tile.uniform(k, p, row.into()));
-                }
+                k.for_("row", first_row, first_row + run.count * run.rows, run.rows as u32, |k, row| tile.uniform(k, p, row.into()));
                 first_row += run.count * run.rows;
             }
         };
@@ -430,7 +412,7 @@ impl Writer<'_> {
                 None => unit(k),
             }
         };
-        if self.nest.outer_rows() == 1 { unit_body(k, 0.into()) } else { k.for_("unit", u0, u1, 1, |k, u| unit_body(k, u.into())) }
+        if self.nest.outer().is_empty() { unit_body(k, 0.into()) } else { k.for_("unit", u0, u1, 1, |k, u| unit_body(k, u.into())) }
     }
 
     fn unit_pointers(&self, k: &mut K, p: &Pointers, coordinates: &[kernel::E<I32>]) -> Pointers {

@@ -186,13 +186,15 @@ impl Nest {
         }
     }
 
-    /// Cuts one long axis of rows into equal parts, so that blocks of rows can be tasks and stay in a cache.
+    /// Cuts one long axis of rows into equal parts, so that blocks of rows can be tasks and stay in a cache; a short one is a
+    /// part by itself.
     pub fn split_rows(&mut self) {
         const MOST_PARTS: usize = 16;
         const LEAST_ROWS: usize = 96;
         let [axis] = &self.rows[..] else { return };
         let parts = (2..=MOST_PARTS).rev().find(|n| axis.extent.is_multiple_of(*n) && axis.extent / n >= LEAST_ROWS);
-        if let (Some(parts), None) = (parts, &axis.free) {
+        if axis.free.is_none() {
+            let parts = parts.unwrap_or(1);
             let inner = LoopAxis { extent: axis.extent / parts, ..axis.clone() };
             let at = axis.at.iter().map(|stride| stride * inner.extent as i64).collect();
             self.rows = vec![LoopAxis { extent: parts, free: None, at, b: 0 }, inner];

@@ -35,6 +35,21 @@ impl Rows {
         matches!(self, Rows::Uniform { stride: 0, .. })
     }
 
+    /// One pointer each, where there are few enough for the registers. The stride is said once then, outside of the loop over the
+    /// depth, so that kernels may share the loop.
+    pub fn apart(self, k: &mut K, rows: usize) -> Rows {
+        match self {
+            Rows::Uniform { base, stride } if stride != 0 && rows <= MOST_POINTERS => {
+                let mut pointers = vec![base];
+                for r in 1..rows {
+                    pointers.push(k.let_("row_ptr", pointers[r - 1] + stride as i32));
+                }
+                Rows::Each(pointers)
+            }
+            other => other,
+        }
+    }
+
     /// Copies of the pointers that a loop may move.
     pub fn moving(&self, k: &mut K) -> Rows {
         match self {
@@ -54,8 +69,10 @@ impl Rows {
     }
 }
 
+/// Rows whose pointers a loop over the depth has registers for, beside its own.
+const MOST_POINTERS: usize = 6;
 /// Longest stretch of depth that is written out without a loop.
-const UNROLL_LIMIT: usize = 16;
+const UNROLL_LIMIT: usize = 12;
 /// Steps of depth per iteration of a longer loop.
 const UNROLL: usize = 4;
 
@@ -97,12 +114,12 @@ impl Tile<'_> {
         }
         let axes = &self.writer.nest.depth_in_a;
         if let Some(now) = self.writer.sizes.depth {
-            let a = a.moving(k);
+            let a = a.apart(k, self.rows).moving(k);
             self.free_depth(k, &sums, &a, b, axes[0].1, now);
         } else if length(axes) <= UNROLL_LIMIT {
             self.steps(k, &sums, &a, b, 0, &nest::positions(axes));
         } else {
-            let a = a.moving(k);
+            let a = a.apart(k, self.rows).moving(k);
             self.depth(k, &sums, &a, b, axes);
         }
         self.finish(k, &sums, rows);
@@ -221,6 +238,9 @@ impl Tile<'_> {
         {
             return self.finish_later(k, sums, (base, stride), &extras);
         }
+        let is_long = writer.sizes.depth.is_some() || length(&writer.nest.depth_in_a) > UNROLL_LIMIT;
+        let mut apart = |rows: Rows| if is_long { rows.apart(k, self.rows) } else { rows };
+        let (out, extras) = (apart(out), extras.into_iter().map(&mut apart).collect::<Vec<_>>());
         for v in 0..self.vectors {
             let lanes = if v + 1 == self.vectors { self.last_lanes } else { 4 };
             let load_extra = |k: &mut K, i: usize, r: usize| {

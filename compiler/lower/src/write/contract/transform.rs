@@ -1,14 +1,12 @@
-//! The transforms of F(4x4, 3x3) at the points 0, ±1, ±2, ∞, over four channels at a time.
+//! The transforms of patches and products for minimal filtering, over four channels at a time.
 
+use super::winograd::Form;
 use super::{Operands, tile};
 use crate::cx::{Cx, NodeCx, new_kernel, pointer};
 use crate::lanes::{self, Lanes};
 use crate::pointwise;
 use crate::view::{Linear, View};
 use kernel::{E, F32x4, I32, K, V, load, load_partial};
-
-pub const TILE: usize = super::winograd::TILE;
-const PATCH: usize = TILE + 2;
 
 /// A strip of tile rows of one image.
 #[derive(Debug, Clone, Copy)]
@@ -25,59 +23,9 @@ pub fn rows_per_task(strip: &Strip, vectors: usize) -> usize {
     VECTORS_PER_TASK.div_ceil(strip.columns * vectors).clamp(1, strip.rows)
 }
 
-/// `Bᵀ d`
-fn input_1d(k: &mut K, d: [V<F32x4>; PATCH]) -> [V<F32x4>; PATCH] {
-    let (two, four, five) = (k.constant(2.0), k.constant(4.0), k.constant(5.0));
-    let a = k.let_("a", d[4] - four * d[2]);
-    let b = k.let_("b", d[3] - four * d[1]);
-    let c = k.let_("c", d[4] - d[2]);
-    let e = k.let_("e", two * (d[3] - d[1]));
-    [
-        k.let_("t", four * d[0] - five * d[2] + d[4]),
-        k.let_("t", a + b),
-        k.let_("t", a - b),
-        k.let_("t", c + e),
-        k.let_("t", c - e),
-        k.let_("t", four * d[1] - five * d[3] + d[5]),
-    ]
-}
-
-/// `Aᵀ m`
-fn output_1d(k: &mut K, m: [V<F32x4>; PATCH]) -> [V<F32x4>; TILE] {
-    let (two, four, eight) = (k.constant(2.0), k.constant(4.0), k.constant(8.0));
-    let sum = k.let_("s", m[1] + m[2]);
-    let difference = k.let_("d", m[1] - m[2]);
-    let sum2 = k.let_("s", m[3] + m[4]);
-    let difference2 = k.let_("d", m[3] - m[4]);
-    [
-        k.let_("y", m[0] + sum + sum2),
-        k.let_("y", difference + two * difference2),
-        k.let_("y", sum + four * sum2),
-        k.let_("y", difference + eight * difference2 + m[5]),
-    ]
-}
-
 /// Rows from columns.
 pub fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(columns: [[T; ROWS]; COLUMNS]) -> [[T; COLUMNS]; ROWS] {
     std::array::from_fn(|i| std::array::from_fn(|j| columns[j][i]))
-}
-
-/// `G g`
-pub fn kernel_1d(k: &mut K, g: [V<F32x4>; 3]) -> [V<F32x4>; PATCH] {
-    let (quarter, minus_sixth, sixth, twelfth, twenty_fourth) =
-        (k.constant(0.25), k.constant(-1.0 / 6.0), k.constant(1.0 / 6.0), k.constant(1.0 / 12.0), k.constant(1.0 / 24.0));
-    let outer = k.let_("o", minus_sixth * (g[0] + g[2]));
-    let inner = k.let_("i", minus_sixth * g[1]);
-    let outer2 = k.let_("o", twenty_fourth * g[0] + sixth * g[2]);
-    let inner2 = k.let_("i", twelfth * g[1]);
-    [
-        k.let_("u", quarter * g[0]),
-        k.let_("u", outer + inner),
-        k.let_("u", outer - inner),
-        k.let_("u", outer2 + inner2),
-        k.let_("u", outer2 - inner2),
-        g[2],
-    ]
 }
 
 /// Runs `body(k, channel, lanes)` for every group of four channels; `channel` counts bytes from 0.
@@ -88,41 +36,71 @@ pub fn for_channels(k: &mut K, channels: usize, mut body: impl FnMut(&mut K, E<I
     }
 }
 
-/// Adds the step that transforms the patches of a strip to `[tile][36][channels]`.
-pub fn input(cx: &mut Cx, nx: &NodeCx, strip: &Strip, x: &View, at: &Linear, channels: usize, patches: &View, patch_bytes: usize) {
-    let (row, column) = (4 * at.strides[1], 4 * at.strides[2]);
+/// Where one operand is: bytes from row to row, from column to column and from channel to channel.
+fn strides(form: &Form, at: &Linear, bytes: usize) -> [i64; 3] {
+    let of = |axis: Option<usize>| axis.map_or(0, |axis| at.strides[axis] * bytes as i64);
+    [of(form.axes.row), of(Some(form.axes.column)), of(Some(form.axes.output))]
+}
+
+/// The element of an operand at which a strip starts.
+fn start(form: &Form, at: &Linear, strip: &Strip) -> i64 {
+    let row = form.axes.row.map_or(0, |axis| at.strides[axis]);
+    at.base + strip.image as i64 * at.strides[0] + (strip.first_row * form.y.tile) as i64 * row
+}
+
+/// Values by rows from values by columns.
+pub fn rows<T: Copy>(columns: &[Vec<T>]) -> Vec<Vec<T>> {
+    (0..columns[0].len()).map(|i| columns.iter().map(|column| column[i]).collect()).collect()
+}
+
+/// Adds the step that transforms the patches of a strip to `[tile][value][channels]`.
+pub fn input(
+    cx: &mut Cx,
+    nx: &NodeCx,
+    form: &Form,
+    strip: &Strip,
+    x: &View,
+    at: &Linear,
+    channels: usize,
+    patches: &View,
+    patch_bytes: usize,
+) {
+    let [row, column, _] = strides(form, at, 4);
     let value = 4 * channels.next_multiple_of(4);
     let per_task = rows_per_task(strip, channels.div_ceil(4));
-    let mut k = K::new(format!("winograd4_input_f32_c{channels}"));
+    let mut k = K::new(format!("winograd_{}_input_f32_c{channels}", form.name()));
     let (px, pv) = (pointer(&mut k, "x", x), pointer(&mut k, "patches", patches));
     for_tile_rows(&mut k, strip, per_task, |k, ty| {
-        let x_row = k.let_("x_row", px + ty * (TILE as i64 * row) as i32);
+        let x_row = k.let_("x_row", px + ty * (form.y.tile as i64 * row) as i32);
         let v_row = k.let_("v_row", pv + ty * (strip.columns * patch_bytes) as i32);
         k.for_("tx", 0, strip.columns, 1, |k, tx| {
-            let x_tile = k.let_("x_tile", x_row + tx * (TILE as i64 * column) as i32);
+            let x_tile = k.let_("x_tile", x_row + tx * (form.x.tile as i64 * column) as i32);
             let v_tile = k.let_("v_tile", v_row + tx * patch_bytes as i32);
             for_channels(k, channels, |k, c, lanes| {
                 let source = k.let_("source", x_tile + c.clone());
                 let target = k.let_("target", v_tile + c);
-                let columns: [_; PATCH] = std::array::from_fn(|j| {
-                    let d = std::array::from_fn(|i| {
-                        let offset = (i as i64 * row + j as i64 * column) as u32;
-                        let value = if lanes == 4 { load::<F32x4>(source, offset) } else { load_partial(source, offset, lanes) };
-                        k.let_("d", value)
-                    });
-                    input_1d(k, d)
-                });
-                for (i, t) in transposed(columns).into_iter().enumerate() {
-                    for (j, v) in input_1d(k, t).iter().enumerate() {
-                        k.store(target, ((i * PATCH + j) * value) as u32, *v);
+                let columns: Vec<_> = (0..form.x.patch())
+                    .map(|j| {
+                        let d: Vec<_> = (0..form.y.patch())
+                            .map(|i| {
+                                let offset = (i as i64 * row + j as i64 * column) as u32;
+                                let value = if lanes == 4 { load::<F32x4>(source, offset) } else { load_partial(source, offset, lanes) };
+                                k.let_("d", value)
+                            })
+                            .collect();
+                        form.y.input(k, &d)
+                    })
+                    .collect();
+                for (i, t) in rows(&columns).iter().enumerate() {
+                    for (j, v) in form.x.input(k, t).iter().enumerate() {
+                        k.store(target, ((i * form.x.patch() + j) * value) as u32, *v);
                     }
                 }
             });
         });
     });
-    let first = at.base + strip.image as i64 * at.strides[0] + (strip.first_row * TILE) as i64 * at.strides[1];
     let tasks = strip.rows.div_ceil(per_task) as u32;
-    cx.step(k.finish(), vec![x.arg_at(first), patches.arg_at(0)], tasks, 0, nx.origin, &[patches], &[]);
+    cx.step(k.finish(), vec![x.arg_at(start(form, at, strip)), patches.arg_at(0)], tasks, 0, nx.origin, &[patches], &[]);
 }
 
 /// Calls `body` for each tile row of this task.
@@ -135,11 +113,12 @@ pub fn for_tile_rows(k: &mut K, strip: &Strip, per_task: usize, body: impl FnOnc
     k.for_("ty", start, end, 1, body);
 }
 
-/// Adds the step that turns `[tile][36][outputs]` into 4x4 outputs per tile, with the epilogue. `limits`: rows and columns
+/// Adds the step that turns `[tile][value][outputs]` into the outputs of each tile, with the epilogue. `limits`: rows and columns
 /// of the output from the strip's first row on.
 pub fn output(
     cx: &mut Cx,
     nx: &NodeCx,
+    form: &Form,
     operands: &Operands,
     strip: &Strip,
     limits: (usize, usize),
@@ -151,24 +130,23 @@ pub fn output(
     let per_task = rows_per_task(strip, outputs.div_ceil(4));
     // The output and the epilogue's operands: bytes per row, column and channel.
     let views: Vec<&View> = std::iter::once(&operands.output).chain(&operands.extras).collect();
-    let strides: Vec<[i64; 3]> =
-        views.iter().zip(&operands.linears[1..]).map(|(v, l)| [1, 2, 4].map(|axis| l.strides[axis] * v.dtype.bytes() as i64)).collect();
-    let mut k = new_kernel(format!("winograd4_output_f32_c{outputs}"), &cx.options);
+    let strides: Vec<[i64; 3]> = views.iter().zip(&operands.linears[1..]).map(|(v, l)| strides(form, l, v.dtype.bytes())).collect();
+    let mut k = new_kernel(format!("winograd_{}_output_f32_c{outputs}", form.name()), &cx.options);
     let pm = pointer(&mut k, "products", products);
     let bases: Vec<V<I32>> = views.iter().enumerate().map(|(i, v)| pointer(&mut k, if i == 0 { "out" } else { "extra" }, v)).collect();
-    let last_rows = limits.0.min(strip.rows * TILE) - (strip.rows - 1) * TILE;
-    let last_columns = limits.1 - (strip.columns - 1) * TILE;
+    let last_rows = limits.0.min(strip.rows * form.y.tile) - (strip.rows - 1) * form.y.tile;
+    let last_columns = limits.1 - (strip.columns - 1) * form.x.tile;
     for_tile_rows(&mut k, strip, per_task, |k, ty| {
         let m_row = k.let_("m_row", pm + ty * (strip.columns * product_bytes) as i32);
-        let rows = valid(k, ty, strip.rows, last_rows);
+        let valid_rows = valid(k, ty, strip.rows, last_rows, form.y.tile);
         k.for_("tx", 0, strip.columns, 1, |k, tx| {
             let m_tile = k.let_("m_tile", m_row + tx * product_bytes as i32);
-            let columns = valid(k, tx, strip.columns, last_columns);
+            let valid_columns = valid(k, tx, strip.columns, last_columns, form.x.tile);
             let tiles: Vec<V<I32>> = bases
                 .iter()
                 .zip(&strides)
                 .map(|(base, [row, column, _])| {
-                    let at = *base + ty * (TILE as i64 * row) as i32 + tx * (TILE as i64 * column) as i32;
+                    let at = *base + ty * (form.y.tile as i64 * row) as i32 + tx * (form.x.tile as i64 * column) as i32;
                     k.in_local("tile_ptr", at)
                 })
                 .collect();
@@ -179,24 +157,26 @@ pub fn output(
                     .zip(&strides)
                     .map(|(tile, [_, _, channel])| k.in_local("channel_ptr", *tile + mul(c.clone(), *channel)))
                     .collect();
-                let halves: [_; PATCH] = std::array::from_fn(|j| {
-                    let m = std::array::from_fn(|i| k.let_("m", load::<F32x4>(source, ((i * PATCH + j) * value) as u32)));
-                    output_1d(k, m)
-                });
-                for (i, half) in transposed(halves).into_iter().enumerate() {
-                    let y = output_1d(k, half);
-                    when(k, rows, i, |k| {
+                let halves: Vec<_> = (0..form.x.patch())
+                    .map(|j| {
+                        let at = |i: usize| ((i * form.x.patch() + j) * value) as u32;
+                        let m: Vec<_> = (0..form.y.patch()).map(|i| k.let_("m", load::<F32x4>(source, at(i)))).collect();
+                        form.y.output(k, &m)
+                    })
+                    .collect();
+                for (i, half) in rows(&halves).iter().enumerate() {
+                    let y = form.x.output(k, half);
+                    when(k, valid_rows, i, |k| {
                         for (j, y) in y.iter().enumerate() {
-                            when(k, columns, j, |k| finish(k, operands, &pointers, &strides, (i, j), lanes, *y));
+                            when(k, valid_columns, j, |k| finish(k, operands, &pointers, &strides, (i, j), lanes, *y));
                         }
                     });
                 }
             });
         });
     });
-    let axis = |l: &Linear| l.base + strip.image as i64 * l.strides[0] + (strip.first_row * TILE) as i64 * l.strides[1];
     let mut args = vec![products.arg_at(0)];
-    args.extend(views.iter().zip(&operands.linears[1..]).map(|(v, l)| v.arg_at(axis(l))));
+    args.extend(views.iter().zip(&operands.linears[1..]).map(|(v, l)| v.arg_at(start(form, l, strip))));
     let also: Vec<&View> = operands
         .extras
         .iter()
@@ -215,9 +195,9 @@ pub fn mul(c: E<I32>, channel: i64) -> E<I32> {
     }
 }
 
-/// How many rows or columns of a tile exist; `None`: always all.
-pub fn valid(k: &mut K, tile: V<I32>, tiles: usize, last: usize) -> Option<V<I32>> {
-    (last < TILE).then(|| k.let_("valid", kernel::select::<I32>(kernel::i32_eq(tile, (tiles - 1) as i32), last as i32, TILE as i32)))
+/// How many of the `whole` rows or columns of a tile exist; `None`: always all.
+pub fn valid(k: &mut K, tile: V<I32>, tiles: usize, last: usize, whole: usize) -> Option<V<I32>> {
+    (last < whole).then(|| k.let_("valid", kernel::select::<I32>(kernel::i32_eq(tile, (tiles - 1) as i32), last as i32, whole as i32)))
 }
 
 pub fn when(k: &mut K, valid: Option<V<I32>>, i: usize, body: impl FnOnce(&mut K)) {

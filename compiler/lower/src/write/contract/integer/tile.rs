@@ -38,7 +38,7 @@ impl Tile<'_> {
         } else if axes.len() == 1 && self.loops() == 0 {
             self.quads(k, &sums, &rows[0], w, &self.writer.panels.quads());
         } else {
-            let a = rows[0].moving(k);
+            let a = rows[0].clone().apart(k, self.writer.rows).moving(k);
             self.depth(k, &sums, &a, w, axes);
         }
         self.finish(k, &sums, rows);
@@ -131,7 +131,7 @@ impl Tile<'_> {
         if quads <= WIDENED_UNROLL_LIMIT {
             return (0..quads).for_each(|q| step(k, a, w, q));
         }
-        let a = a.moving(k);
+        let a = a.clone().apart(k, self.writer.rows).moving(k);
         let main = quads / WIDENED_UNROLL * WIDENED_UNROLL;
         let end = k.let_("w_end", w + (main * quad_bytes) as i32);
         k.for_("w_ptr", w, end, (WIDENED_UNROLL * quad_bytes) as u32, |k, w| {
@@ -167,6 +167,11 @@ impl Tile<'_> {
     /// Epilogue and stores. One vector of columns after the other, so that few constants are in registers.
     fn finish(&self, k: &mut K, sums: &Sums, rows: &[Rows]) {
         let writer = self.writer;
+        let rows: &[Rows] = &rows
+            .iter()
+            .enumerate()
+            .map(|(i, rows)| if i == 0 { rows.clone() } else { rows.clone().apart(k, writer.rows) })
+            .collect::<Vec<_>>();
         let (body, types) = (&writer.operands.body, &writer.operands.types);
         let dtype = writer.operands.output.dtype;
         let (pattern, step) = writer.pattern(1);

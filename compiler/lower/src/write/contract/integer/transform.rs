@@ -1,10 +1,9 @@
 //! The transforms of F(4x4, 3x3) in integers: patches of bytes to 16-bit values, eight channels at a time, and 32-bit
 //! products to sums with the epilogue, four channels at a time.
 
-use super::super::transform::{Strip, TILE, for_channels, for_tile_rows, mul, rows_per_task, transposed, valid, when};
-use super::super::winograd::PATCH;
+use super::super::transform::{Strip, for_channels, for_tile_rows, mul, rows_per_task, transposed, valid, when};
 use super::super::{Operands, tile};
-use super::winograd::Planes;
+use super::winograd::{PATCH, Planes, TILE};
 use crate::cx::{Cx, NodeCx, new_kernel, pointer};
 use crate::lanes::{self, Lanes, Pattern};
 use crate::pointwise;
@@ -132,10 +131,10 @@ impl Output {
         let last_columns = self.limits.1 - (strip.columns - 1) * TILE;
         for_tile_rows(&mut k, strip, per_task, |k, ty| {
             let m_row = k.let_("m_row", pm + ty * (strip.columns * planes.tile) as i32);
-            let rows = valid(k, ty, strip.rows, last_rows);
+            let rows = valid(k, ty, strip.rows, last_rows, TILE);
             k.for_("tx", 0, strip.columns, 1, |k, tx| {
                 let m_tile = k.let_("m_tile", m_row + tx * planes.tile as i32);
-                let columns = valid(k, tx, strip.columns, last_columns);
+                let columns = valid(k, tx, strip.columns, last_columns, TILE);
                 let mut tiles = vec![];
                 for (base, [row, column, _]) in bases.iter().zip(&strides) {
                     tiles.push(k.let_("tile_ptr", *base + ty * (TILE as i64 * row) as i32 + tx * (TILE as i64 * column) as i32));

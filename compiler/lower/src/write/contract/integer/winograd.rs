@@ -5,17 +5,22 @@
 //! 2³², so that 64 times the sum follows, and from that the sum wherever it lies between −2²⁵ and 2²⁵: this is what
 //! [`is_exact`] decides by the magnitudes of the weights.
 
-use super::super::winograd::{C, KH, KW, M, Once, PATCH, Shape, VALUES, strips};
+use super::super::winograd::{Once, Shape, strips};
 use super::super::{self as contract, Operands, transform as float};
 use super::transform;
 use crate::cx::{Cx, NodeCx};
 use crate::schedule::{self, Schedule};
-use crate::view::{Source, View, linear};
+use crate::view::{Linear, Source, View, linear};
 use crate::write::contract::nest::{Nest, Product};
 use crate::write::pack::Panels;
 use ir::algorithm::Contract;
 use ir::{DType, Tensor};
 use kernel::{I16x8, V, v128_load8x8_s};
+
+/// Outputs per tile and axis, inputs, and values of a tile.
+pub const TILE: usize = 4;
+pub const PATCH: usize = TILE + 2;
+const VALUES: usize = PATCH * PATCH;
 
 /// Sums of this magnitude and more are not recovered.
 const LIMIT: i64 = 1 << 25;
@@ -37,11 +42,12 @@ pub fn is_exact(contract: &Contract, shape: &Shape, a: DType, weights: &Tensor) 
     let view = View::dense(Source::Weight(crate::plan::WeightId(usize::MAX)), DType::I8, &weights.shape);
     let b = linear(&view, &contract.b.index, contract.axes.len());
     let values = weights.as_slice::<i8>();
+    let [of_m, of_kh, of_kw, of_c] = weight_strides(shape, &b);
     (0..shape.outputs as i64).all(|m| {
         // What positive and negative weights can add up to, at most.
         let (mut positive, mut negative) = (0i64, 0i64);
         for (kh, kw, c) in taps(shape.channels) {
-            let at = b.base + m * b.strides[M] + kh * b.strides[KH] + kw * b.strides[KW] + c * b.strides[C];
+            let at = b.base + m * of_m + kh * of_kh + kw * of_kw + c * of_c;
             let weight = i64::from(values[at as usize]);
             if weight > 0 { positive += weight } else { negative -= weight }
         }
@@ -50,6 +56,13 @@ pub fn is_exact(contract: &Contract, shape: &Shape, a: DType, weights: &Tensor) 
             _ => 128 * (positive + negative) < LIMIT,
         }
     })
+}
+
+/// Distances between weights: output channels, rows and columns of the filter, channels.
+fn weight_strides(shape: &Shape, b: &Linear) -> [i64; 4] {
+    let axes = &shape.form.axes;
+    let row = axes.tap_row.expect("a filter of two axes");
+    [axes.output, row, axes.tap_column, axes.channel].map(|axis| b.strides[axis])
 }
 
 fn taps(channels: usize) -> impl Iterator<Item = (i64, i64, i64)> {
@@ -91,7 +104,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Operands)
     let tiles = shape.tile_rows() * shape.tile_columns();
     let schedule = schedule::choose(1, tiles, outputs, channels / 2, false, cx.options.tiles);
     let panels = Panels { columns: outputs, depth: channels / 2, vectors: schedule.vectors, gap: 0 };
-    let weights = transformed_weights(cx, nx, contract, channels, &panels);
+    let weights = transformed_weights(cx, nx, contract, &shape, &panels);
     let strips = strips(&shape, VALUES * 2 * channels, VALUES * 4 * outputs);
     let largest = strips.iter().map(|(_, rows)| rows * shape.tile_columns()).max().unwrap_or(0);
     let (patch, product) = (Planes::new(2 * channels, largest), Planes::new(4 * outputs, largest));
@@ -111,7 +124,7 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Operands)
             });
             let schedule = Schedule { runs: schedule::cut(tiles, schedule.rows.min(tiles)), ..schedule.clone() };
             contract::product(cx, nx, &nest, &schedule, &panels, &weights, &Operands::plain(&patches, &products));
-            let height = shape.height - (first * float::TILE).min(shape.height);
+            let height = shape.height - (first * TILE).min(shape.height);
             let output = transform::Output { strip, limits: (height, shape.width), channels: outputs, saturates };
             output.write(cx, nx, operands, &products, &product);
         }
@@ -119,19 +132,20 @@ pub fn write(cx: &mut Cx, nx: &NodeCx, contract: &Contract, operands: &Operands)
 }
 
 /// The weights as nine packed matrices of bytes, and the step that turns them into 36 of 16-bit integers on the first run.
-fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, channels: usize, panels: &Panels) -> View {
+fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, shape: &Shape, panels: &Panels) -> View {
     let tensor = nx.constants[contract.b.operand].as_ref().expect("checked when the method was chosen");
     let b = linear(&nx.inputs[contract.b.operand], &contract.b.index, contract.axes.len());
     let values = tensor.as_slice::<i8>();
     let matrix = 2 * panels.elements();
     let mut plain = vec![0u8; 9 * matrix];
-    for (kh, kw, c) in taps(channels) {
-        let tap = b.base + kh * b.strides[KH] + kw * b.strides[KW] + c * b.strides[C];
+    let [of_m, of_kh, of_kw, of_c] = weight_strides(shape, &b);
+    for (kh, kw, c) in taps(shape.channels) {
+        let tap = b.base + kh * of_kh + kw * of_kw + c * of_c;
         let to = &mut plain[(3 * kh + kw) as usize * matrix..][..matrix];
         for (start, first, width) in panels.panels() {
             let row = start + (c as usize / 2) * width.next_multiple_of(4);
             for column in 0..width {
-                to[2 * (row + column) + c as usize % 2] = values[(tap + (first + column) as i64 * b.strides[M]) as usize] as u8;
+                to[2 * (row + column) + c as usize % 2] = values[(tap + (first + column) as i64 * of_m) as usize] as u8;
             }
         }
     }
