@@ -44,14 +44,15 @@ export class Instance {
   /** Instantiates the module and calls its `init`. */
   static async create(loaded: LoadedModule): Promise<Instance> {
     const { module, memory } = loaded;
-    let wasm: WebAssembly.Instance;
+    let instance: Instance;
     try {
-      wasm = await WebAssembly.instantiate(module, memory === undefined ? {} : { [MEMORY_IMPORT.module]: { [MEMORY_IMPORT.name]: memory } });
+      instance = new Instance(loaded, await WebAssembly.instantiate(module, memory === undefined ? {} : { [MEMORY_IMPORT.module]: { [MEMORY_IMPORT.name]: memory } }));
+      // A base that cannot be set is found here.
+      instance.selectArena(0);
     } catch (cause) {
       const what = 'The module could not be instantiated';
       throw cause instanceof RangeError ? noMemory(what, cause) : damaged(`${what}: ${messageOf(cause)}.`, cause);
     }
-    const instance = new Instance(loaded, wasm);
     instance.call(() => instance.exports.init());
     return instance;
   }
@@ -106,10 +107,7 @@ export class Instance {
 
   /** What the symbols are now, in the manifest's order. */
   sizes(): Int32Array {
-    return Int32Array.from(this.manifest.symbols ?? [], ({ offset, min }) => {
-      const { buffer, byteOffset } = this.#bytes(offset, 4);
-      return Math.max(min, new Int32Array(buffer, byteOffset)[0]!);
-    });
+    return Int32Array.from(this.manifest.symbols ?? [], ({ offset, min }) => Math.max(min, this.#word(this.#bytes(offset, 4).byteOffset) | 0));
   }
 
   /** Another arena in the same memory, beside the same weights: its number. The first one has number 0. */
@@ -153,7 +151,8 @@ export class Instance {
     const base = this.exports.arena_base.value as number;
     const { buffer } = this.exports.memory;
     const start = (base + offset) >>> 0;
-    if (start + bytes > buffer.byteLength) throw damaged(`The manifest points at byte ${start + bytes}, outside of the memory.`);
+    // Sizes that follow from a damaged manifest may be negative, or no numbers.
+    if (!(bytes >= 0 && start + bytes <= buffer.byteLength)) throw damaged(`The manifest points at byte ${start + bytes}, outside of the memory.`);
     return new Uint8Array(buffer, start, bytes);
   }
 

@@ -96,11 +96,11 @@ const threadFunctions = (worker) => [
 const globals = [{ name: 'arena_base', value: ARENA }];
 const json = (value) => new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value));
 
-/** The module's bytes. `section` replaces the manifest's text, `without` drops one export. */
-export function doubleModule({ run = 'double', change = (m) => m, section, without } = {}) {
+/** The module's bytes. `section` replaces the manifest's text, `without` drops one export, with `fixed` the arena's base cannot be set. */
+export function doubleModule({ run = 'double', change = (m) => m, section, without, fixed } = {}) {
   return assemble({
     functions: functions(run).filter(({ name }) => name !== without),
-    globals,
+    globals: globals.map((global) => ({ ...global, fixed })),
     pages: PAGES,
     customs: section === null ? [] : [{ name: 'wasm-torch.manifest', bytes: json(section ?? change(manifest())) }],
   });

@@ -96,6 +96,21 @@ test('foreign, stripped and damaged modules', async () => {
   await refused(runtime.loadModel(code), 'invalid-module', /engine rejects/);
 });
 
+test('sizes, addresses and bases that no module has', async () => {
+  await refused(runtime.loadModel(doubleModule({ fixed: true })), 'invalid-module', /could not be instantiated/);
+  const call = async (change) => {
+    const model = await runtime.loadModel(doubleModule({ change }));
+    return model.forward(runtime.createTensor([[1, 2, 3], [4, 5, 6]]));
+  };
+  for (const size of [-3, ['+', 1], 1e9]) {
+    const outputs = (m) => ({ ...m, outputs: [{ ...m.outputs[0], sizes: [2, size] }] });
+    await refused(call(outputs), 'invalid-module', /outside of the memory/);
+  }
+  const symbols = (offset) => (m) => ({ ...m, symbols: [{ name: 'n', min: 1, max: 3, offset }] });
+  assert.deepEqual([...(await call(symbols(61))).y.data], [2, 4, 6, 8, 10, 12]);
+  await refused(call(symbols(1 << 20)), 'invalid-module', /outside of the memory/);
+});
+
 test('another interface number is refused before anything else is read', async () => {
   await refused(runtime.loadModel(doubleModule({ section: '{"abi":4,"inputs":"new"}' })), 'unsupported-abi', /interface 4.*interface 3/, /update/);
   await refused(runtime.loadModel(doubleModule({ change: (m) => ({ ...m, abi: 0 }) })), 'unsupported-abi', /export the model again/);

@@ -68,7 +68,7 @@ export const I = {
 
 /**
  * `functions` are `{name, params, results, locals, body}` (types as in `T`, locals beyond the parameters), `globals` are
- * mutable i32 `{name, value}`, `customs` and `trailing` are `{name, bytes}`, first and last in the file, `data` are
+ * i32 `{name, value, fixed}`, mutable unless fixed, `customs` and `trailing` are `{name, bytes}`, first and last in the file, `data` are
  * `{address, bytes}`. All functions, globals and the memory are exported. `imported` says how `env.memory` comes in:
  * `{maximum, shared}`; without it the module owns its memory.
  */
@@ -90,7 +90,7 @@ export function assemble({ functions, globals = [], pages, imported, customs = [
     ...(imported ? section(2, vector([[...text('env'), ...text('memory'), 2, imported.shared ? 3 : 1, ...unsigned(pages), ...unsigned(imported.maximum)]])) : []),
     ...section(3, vector(functions.map((_, i) => unsigned(i)))),
     ...(pages && !imported ? section(5, vector([[0, ...unsigned(pages)]])) : []),
-    ...(globals.length ? section(6, vector(globals.map(({ value }) => [T.i32, 1, ...I.i32(value), ...I.end]))) : []),
+    ...(globals.length ? section(6, vector(globals.map(({ value, fixed }) => [T.i32, fixed ? 0 : 1, ...I.i32(value), ...I.end]))) : []),
     ...section(7, vector(exported)),
     ...section(10, vector(code)),
     ...(segments.length ? section(11, vector(segments)) : []),
