@@ -10,16 +10,15 @@ const UNROLL_LIMIT: usize = 4;
 
 /// Widens the rows of a tile.
 pub fn write(k: &mut K, writer: &Writer, from: &Rows, to: V<I32>) {
-    let bytes = writer.panels.widened_bytes();
     if let Rows::Uniform { base, stride } = from {
-        let source = k.let_("source", base.get());
-        k.for_("target_row", to, to + (writer.rows * bytes) as i32, bytes as u32, |k, row| {
-            let target = k.let_("target", row.get());
+        let (source, target) = (k.let_("source", base.get()), k.let_("target", to.get()));
+        k.for_("target_row", 0, writer.rows, 1, |k, _| {
             let moved = runs(k, writer, source, target, &writer.nest.depth_in_a);
             k.set(source, source + (stride - moved) as i32);
         });
         return;
     }
+    let bytes = writer.panels.widened_bytes();
     for row in 0..writer.rows {
         let (pointer, offset) = from.at(row);
         let source = k.let_("source", pointer + offset as i32);
