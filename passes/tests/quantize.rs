@@ -4,7 +4,7 @@ use expect_test::expect;
 use ir::ops::Op;
 use ir::text::parse_graph;
 use ir::{DType, Graph, Tensor};
-use passes::quantize::{Applied, ChannelStatistics, Observed, Scheme, Settings, apply, observed};
+use passes::quantize::{Applied, ChannelStatistics, Observed, Plan, Scheme, Settings, apply, observed};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every kind of edge: a residual sum, a depthwise layer, pooling, joined channels, a mean, a classifier.
@@ -305,4 +305,23 @@ fn channels_have_middles_where_biases_can_take_them() {
     let epilogue = sum.op.def().epilogue().unwrap().to_string();
     expect!["{cast_u8(clamp(add(round(add(mul(cast_f32(add(%0, %1)), %2), mul(sub(cast_f32(%3), 128.0), %4))), 128.0), 0.0, 255.0))}"]
         .assert_eq(&epilogue);
+}
+
+/// A depthwise layer that stays f32 reads real numbers, and rounds for its reader.
+#[test]
+fn a_layer_that_stays_rounds_its_results() {
+    let graph = parse_graph(NETWORK).unwrap();
+    let inputs = inputs(&[1, 3, 8, 8]);
+    let ranges = ranges(&graph, &inputs);
+    let plan = Plan::of(&graph, &BTreeSet::new());
+    let depthwise: Vec<_> = plan.depthwise(&graph).map(|id| graph.node(id).outputs[0]).collect();
+    assert_eq!(depthwise.iter().map(|v| graph.value(*v).name.as_str()).collect::<Vec<_>>(), ["b"]);
+    let spared = Settings { keep: BTreeSet::from(["b".to_string()]), ..settings(ranges) };
+    let (after, applied) = quantised(&graph, &spared);
+    assert_eq!((applied.layers.len(), applied.kept.len()), (4, 1));
+    let node = after.order().into_iter().map(|id| after.node(id)).find(|n| after.value(n.outputs[0]).name == "b").unwrap();
+    let types = [node.inputs[0], node.inputs[1], node.outputs[0]].map(|v| after.ty(v).dtype);
+    assert_eq!(types, [DType::F32, DType::F32, DType::U8]);
+    let near = decibels(&graph, &after, &inputs);
+    assert!(near > 40.0, "{near:.1} dB");
 }

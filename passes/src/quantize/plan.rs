@@ -96,6 +96,15 @@ impl Plan {
         self.layers.contains(&node)
     }
 
+    /// Layers that multiply each channel by weights of its own.
+    pub fn depthwise<'a>(&'a self, graph: &'a Graph) -> impl Iterator<Item = NodeId> + 'a {
+        let is_depthwise = |node: &Node| match &node.op {
+            Op::Conv(conv) => conv.group > 1 && graph.constant(node.inputs[1]).is_some_and(|w| w.shape[1] == 1),
+            _ => false,
+        };
+        self.layers.iter().copied().filter(move |id| is_depthwise(graph.node(*id)))
+    }
+
     pub fn is_wanted(&self, value: ValueId) -> bool {
         self.wanted.get(value.0 as usize).is_some_and(|w| *w)
     }

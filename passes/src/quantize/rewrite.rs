@@ -272,6 +272,18 @@ impl Rewriter<'_> {
                 let inputs: Vec<ValueId> = node.inputs.iter().map(|v| self.element(*v)).collect::<Result<_, _>>()?;
                 self.moved(&node, &inputs)
             }
+            // A layer that stays as it is rounds its results itself.
+            Op::Conv(_) | Op::MatMul(_) if out.is_some() => {
+                let own = [self.real(node.inputs[0])?, self.real(node.inputs[1])?];
+                let mut builder = Builder::new(1);
+                let mut operands = vec![Operand::Arg(0)];
+                for extra in &node.inputs[2..] {
+                    operands.push(self.operand(&mut builder, *extra, &Scale::One(1.0)));
+                }
+                let epilogue = node.op.def().epilogue().cloned().unwrap_or_default();
+                let y = builder.append(&epilogue, &operands, 1.0);
+                self.finish(&node, builder, y, out, node.op.clone(), &own)
+            }
             _ => self.plain(id, &node),
         }
     }

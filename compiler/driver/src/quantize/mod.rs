@@ -75,6 +75,19 @@ struct Session<'a> {
     target: Target,
 }
 
+/// Ranges to try.
+struct Candidate {
+    method: String,
+    ranges: BTreeMap<String, Observed>,
+    keep: BTreeSet<String>,
+}
+
+impl Candidate {
+    fn new(method: &str, ranges: BTreeMap<String, Observed>) -> Candidate {
+        Candidate { method: method.into(), ranges, keep: BTreeSet::new() }
+    }
+}
+
 /// Data with what the f32 model makes of the held-back part.
 struct Reference {
     feedback: BTreeMap<String, Arc<Feedback>>,
@@ -89,10 +102,10 @@ impl Session<'_> {
         let mut tried: Vec<TriedRow> = vec![];
         let mut best: Option<(Settings, Closeness)> = None;
         let mut method_name = String::new();
-        for (method, ranges) in candidates {
+        for Candidate { method, ranges, keep } in candidates {
             let scheme = if self.target == Target::Int8Dynamic { Scheme::Dynamic } else { Scheme::Static };
             let feedback = reference.as_ref().map_or_else(BTreeMap::new, |r| r.feedback.clone());
-            let settings = Settings { scheme, ranges, feedback, keep: BTreeSet::new() };
+            let settings = Settings { scheme, ranges, feedback, keep };
             let Some(reference) = &reference else {
                 best = Some((settings, Closeness::default()));
                 break;
@@ -118,6 +131,12 @@ impl Session<'_> {
                 (settings, closeness) = (nearest, found);
             }
         }
+        if let (Some(reference), Target::Int8Static, Method::Best) = (&reference, self.target, self.options.calibration)
+            && let Some((spared, found)) = self.spare_depthwise(&settings, reference, &mut tried, progress)?
+            && found.decibels() > closeness.decibels() + NOTICEABLE_DB
+        {
+            (settings, closeness) = (spared, found);
+        }
         if let Some(reference) = &reference {
             let kind = self.accuracy_kind(reference);
             if self.target == Target::Mixed {
@@ -141,7 +160,7 @@ impl Session<'_> {
             self.measure_layers(&settings, reference, &mut report)?;
             if let (Some(path), Scheme::Static) = (&self.options.ranges, settings.scheme) {
                 let method = report.method.clone();
-                let file = RangesFile::new(&self.graph.name, reference.samples, &method, settings.ranges.clone());
+                let file = RangesFile::new(&self.graph.name, reference.samples, &method, &settings);
                 write_atomically(path, file.to_text()?.as_bytes())?;
             }
         }
@@ -149,13 +168,12 @@ impl Session<'_> {
     }
 
     /// Ranges by one or several methods: from data, which also measure, or from a file.
-    #[allow(clippy::type_complexity)]
-    fn candidates(&self, progress: &mut Progress) -> Result<(Option<Reference>, Vec<(String, BTreeMap<String, Observed>)>), Error> {
+    fn candidates(&self, progress: &mut Progress) -> Result<(Option<Reference>, Vec<Candidate>), Error> {
         let dynamic = self.target == Target::Int8Dynamic;
         let points = if dynamic { vec![] } else { observed(self.graph) };
         let Some(path) = &self.options.calibrate else {
             if dynamic {
-                return Ok((None, vec![("rows".into(), BTreeMap::new())]));
+                return Ok((None, vec![Candidate::new("rows", BTreeMap::new())]));
             }
             let path = self.options.ranges.as_ref().expect("the options were checked");
             let file = RangesFile::read(path)?;
@@ -165,20 +183,20 @@ impl Session<'_> {
                 let sentence = format!("{}: {} tensors have no range there, e.g. {some}", path.display(), missing.len());
                 return Err(Error::Usage(format!("{sentence}\nhint: the file belongs to another model or optimisation level")));
             }
-            return Ok((None, vec![(file.method, file.tensors)]));
+            return Ok((None, vec![Candidate { method: file.method, ranges: file.tensors, keep: file.keep }]));
         };
         progress("compiling the f32 model with observers".into());
         let mut observer = Observer::new(self.graph, points, self.config)?;
         let data = Data::open(path, observer.manifest(), self.options.preprocess)?;
         let (samples, held) = observe::calibrate(&mut observer, &data, &mut |n| progress(format!("calibrating, sample {}", n + 1)))?;
         if dynamic {
-            return Ok((Some(Reference { feedback: BTreeMap::new(), data, samples, held }), vec![("rows".into(), BTreeMap::new())]));
+            return Ok((Some(Reference { feedback: BTreeMap::new(), data, samples, held }), vec![Candidate::new("rows", BTreeMap::new())]));
         }
         let methods = match self.options.calibration {
             Method::Best => Method::ALL.to_vec(),
             method => vec![method],
         };
-        let ranges = methods.into_iter().map(|method| (method.name().to_string(), observer.ranges(method))).collect();
+        let ranges = methods.into_iter().map(|method| Candidate::new(method.name(), observer.ranges(method))).collect();
         progress("looking at what occurs together".into());
         Ok((Some(Reference { feedback: observer.feedback(), data, samples, held }), ranges))
     }

@@ -57,7 +57,7 @@ pub struct QuantizeOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantize: Option<Target>,
     /// Samples that show which numbers occur: an .npz or .npy file (arrays of the inputs' names, samples stacked), a PNG or
-    /// JPEG file, or a folder of such files. Every fourth sample is held back and measures the result
+    /// JPEG file, or a folder of such files. One sample of four is held back and measures the result
     #[arg(long, value_name = "DATA", help_heading = "Quantisation")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrate: Option<PathBuf>,

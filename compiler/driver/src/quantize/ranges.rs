@@ -3,9 +3,9 @@
 
 use crate::Error;
 use crate::error::read_file;
-use passes::quantize::Observed;
+use passes::quantize::{Observed, Settings};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const VERSION: u32 = 1;
@@ -20,19 +20,27 @@ pub struct RangesFile {
     pub samples: usize,
     /// How the ranges were chosen.
     pub method: String,
+    /// Layers that stay f32.
+    #[serde(default)]
+    pub keep: BTreeSet<String>,
     /// By name of the tensor.
     pub tensors: BTreeMap<String, Observed>,
 }
 
 impl RangesFile {
-    pub fn new(model: &str, samples: usize, method: &str, tensors: BTreeMap<String, Observed>) -> RangesFile {
-        RangesFile { version: VERSION, model: model.into(), samples, method: method.into(), tensors }
+    pub fn new(model: &str, samples: usize, method: &str, settings: &Settings) -> RangesFile {
+        let (keep, tensors) = (settings.keep.clone(), settings.ranges.clone());
+        RangesFile { version: VERSION, model: model.into(), samples, method: method.into(), keep, tensors }
     }
 
     /// One line per tensor.
     pub fn to_text(&self) -> Result<String, Error> {
         let mut text = format!("{{\n  \"version\": {},\n  \"model\": {},\n", self.version, serde_json::to_string(&self.model)?);
-        text += &format!("  \"samples\": {},\n  \"method\": {},\n  \"tensors\": {{", self.samples, serde_json::to_string(&self.method)?);
+        text += &format!("  \"samples\": {},\n  \"method\": {},\n", self.samples, serde_json::to_string(&self.method)?);
+        if !self.keep.is_empty() {
+            text += &format!("  \"keep\": {},\n", serde_json::to_string(&self.keep)?);
+        }
+        text += "  \"tensors\": {";
         for (i, (name, observed)) in self.tensors.iter().enumerate() {
             text +=
                 &format!("{}\n    {}: {}", if i > 0 { "," } else { "" }, serde_json::to_string(name)?, serde_json::to_string(observed)?);
@@ -59,11 +67,18 @@ impl RangesFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use passes::quantize::Scheme;
 
     #[test]
     fn what_is_written_can_be_read() {
         let observed = Observed { low: -0.5, high: 2.25, channels: None };
-        let file = RangesFile::new("m", 3, "mse", BTreeMap::from([("a \"b\"".to_string(), observed)]));
+        let settings = Settings {
+            scheme: Scheme::Static,
+            ranges: BTreeMap::from([("a \"b\"".to_string(), observed)]),
+            feedback: BTreeMap::new(),
+            keep: BTreeSet::from(["c".to_string()]),
+        };
+        let file = RangesFile::new("m", 3, "mse", &settings);
         let text = file.to_text().unwrap();
         assert!(text.contains("    \"a \\\"b\\\"\": {\"low\":-0.5,\"high\":2.25}\n"), "{text}");
         let path = tempfile::NamedTempFile::new().unwrap();

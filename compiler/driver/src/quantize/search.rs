@@ -11,6 +11,11 @@ use std::collections::BTreeSet;
 /// So many held-back samples measure one layer alone.
 const SAMPLES: usize = 8;
 
+/// A layer whose noise alone is this far below that of all layers causes a twentieth of it.
+const NOTICEABLE_PART_DB: f64 = 13.0;
+/// At most one depthwise layer of so many stays f32.
+const SPARED: usize = 4;
+
 /// A layer and the harm it does.
 #[derive(Debug, Clone)]
 pub struct Harm {
@@ -46,6 +51,43 @@ impl Session<'_> {
         }
         harms.sort_by(|a, b| b.weight.total_cmp(&a.weight));
         Ok(harms)
+    }
+
+    /// Depthwise layers take about as long in f32 as in 8 bits, and their weights are few: those stay f32 that cause a
+    /// noticeable part of the outputs' error, most of which is often the rounding of what the first ones read.
+    pub(super) fn spare_depthwise(
+        &self,
+        settings: &Settings,
+        reference: &Reference,
+        tried: &mut Vec<TriedRow>,
+        progress: &mut Progress,
+    ) -> Result<Option<(Settings, Closeness)>, Error> {
+        let (names, plan) = (passes::quantize::names(self.graph), Plan::of(self.graph, &BTreeSet::new()));
+        let name = |id: ir::NodeId| names[self.graph.node(id).outputs[0].0 as usize].clone();
+        let depthwise: Vec<String> = plan.depthwise(self.graph).map(name).collect();
+        if depthwise.is_empty() {
+            return Ok(None);
+        }
+        let all = self.measure_some(settings, reference, SAMPLES)?.decibels();
+        let mut hurting: Vec<(f64, &String)> = vec![];
+        for (i, layer) in depthwise.iter().enumerate() {
+            progress(format!("measuring depthwise layer {} of {}", i + 1, depthwise.len()));
+            let others = plan.layers.iter().map(|id| name(*id)).filter(|other| other != layer).collect();
+            let alone = self.measure_some(&Settings { keep: others, ..settings.clone() }, reference, SAMPLES)?.decibels();
+            if alone < all + NOTICEABLE_PART_DB {
+                hurting.push((alone, layer));
+            }
+        }
+        hurting.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let n = hurting.len().min(depthwise.len().div_ceil(SPARED));
+        if n == 0 {
+            return Ok(None);
+        }
+        let keep = hurting[..n].iter().map(|(_, layer)| (*layer).clone()).collect();
+        let spared = Settings { keep, ..settings.clone() };
+        let closeness = self.measure(&spared, reference)?;
+        tried.push(TriedRow::new(&format!("{n} of {} depthwise layers in f32", depthwise.len()), &closeness));
+        Ok(Some((spared, closeness)))
     }
 
     /// Keeps as few layers f32 as the accuracy needs and the size allows.
