@@ -21,12 +21,18 @@ if (!isMainThread) {
       return `wrong ${error?.stack ?? error}`;
     }
   };
+  // From here on it is the module's code that takes its time.
+  const { instantiate } = WebAssembly;
+  WebAssembly.instantiate = async (...given) => {
+    const instance = await instantiate(...given);
+    parentPort.postMessage('running');
+    return instance;
+  };
   process.on('unhandledRejection', (error) => parentPort.postMessage(`wrong unhandled ${error?.stack ?? error}`));
   parentPort.on('message', async (bytes) => {
     const manifest = await attempt(() => readManifest(bytes));
     const loaded = await attempt(async () => {
       const model = await runtime.loadModel(bytes);
-      parentPort.postMessage('running');
       const input = ({ name, dtype, shape }) => [name, new Tensor(new arrays[dtype](shape.reduce((n, d) => n * d, 1)), shape, dtype)];
       if (model.inputs.every(({ dtype, bytes }) => dtype in arrays && bytes < 1 << 24)) {
         await model.forward(Object.fromEntries(model.inputs.map(input)));
