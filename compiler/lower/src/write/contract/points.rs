@@ -14,7 +14,7 @@ pub struct Along {
 }
 
 impl Along {
-    /// The form for so many taps: of six points, or of eight where six are too few. One tap is no filter.
+    /// The form for so many taps: of six points for 3, of eight for 5 and 7. One tap is no filter.
     pub fn of(taps: usize) -> Option<Along> {
         let tile = match taps {
             1 => 1,
