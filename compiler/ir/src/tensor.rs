@@ -174,9 +174,10 @@ impl std::fmt::Debug for Tensor {
 
 /// Row-major strides of a shape, in elements.
 pub fn strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
+    let mut strides = vec![1usize; shape.len()];
     for d in (1..shape.len()).rev() {
-        strides[d - 1] = strides[d] * shape[d];
+        // Sizes beyond any memory are errors of whoever allocates.
+        strides[d - 1] = strides[d].saturating_mul(shape[d]);
     }
     strides
 }

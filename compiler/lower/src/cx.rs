@@ -157,9 +157,13 @@ impl Cx {
         });
     }
 
-    /// A buffer of the arena, to be placed later.
+    /// A buffer of the arena, to be placed later. One that is too large ends lowering with an error, when all is seen.
     pub fn buffer(&mut self, name: &str, bytes: usize) -> BufferId {
-        let bytes = u32::try_from(bytes).expect("checked against the memory's limit before");
+        let fits = bytes <= i32::MAX as usize;
+        if !fits {
+            self.too_large = self.too_large.max(Some(bytes as u64));
+        }
+        let bytes = if fits { bytes as u32 } else { 1 };
         self.buffers.push(Buffer { name: name.into(), bytes, align: ALIGN, live: 0..0, offset: 0, persistent: false });
         BufferId(self.buffers.len() - 1)
     }
@@ -180,7 +184,7 @@ impl Cx {
 
     /// A dense temporary tensor of the arena.
     pub fn temporary(&mut self, name: &str, dtype: DType, shape: &[usize]) -> View {
-        let bytes = shape.iter().product::<usize>() * dtype.bytes();
+        let bytes = shape.iter().fold(dtype.bytes(), |n, d| n.saturating_mul(*d));
         View::dense(Source::Buffer(self.buffer(name, bytes)), dtype, shape)
     }
 
@@ -204,12 +208,7 @@ impl Cx {
     /// A tensor of the arena, with room for its free sizes.
     pub fn tensor(&mut self, name: &str, dtype: DType, shape: &[Extent]) -> View {
         let (mut view, elements) = View::roomy(Source::Buffer(BufferId(0)), dtype, shape);
-        let bytes = elements.saturating_mul(dtype.bytes());
-        let fits = bytes <= i32::MAX as usize;
-        if !fits {
-            self.too_large = self.too_large.max(Some(bytes as u64));
-        }
-        view.source = Source::Buffer(self.buffer(name, if fits { bytes } else { 1 }));
+        view.source = Source::Buffer(self.buffer(name, elements.saturating_mul(dtype.bytes())));
         view
     }
 

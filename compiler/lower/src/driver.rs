@@ -18,6 +18,11 @@ use std::sync::Arc;
 /// Largest arena or weights in bytes.
 const LIMIT: u64 = 1 << 31;
 
+/// An error as soon as one tensor is larger than any memory.
+fn fits(cx: &Cx) -> Result<(), LowerError> {
+    cx.too_large.map_or(Ok(()), |bytes| Err(LowerError::TooLarge { what: "one tensor", bytes, limit: LIMIT }))
+}
+
 /// Lowers a verified graph whose symbols all have bounds. Reports every node that cannot be lowered.
 pub fn lower(graph: &Graph, options: &Options) -> Result<Plan, Vec<LowerError>> {
     lower_with_products(graph, options).map(|(plan, _)| plan)
@@ -54,6 +59,7 @@ fn lower_in(graph: &Graph, options: &Options, mut cx: Cx) -> Result<(Plan, Vec<P
         }
         let extents = cx.extents(&value.ty.shape);
         let view = cx.tensor(&value.name, value.ty.dtype, &extents);
+        fits(&cx).map_err(|error| vec![error])?;
         // Hosts see dense tensors.
         if view.is_dense() {
             ports.push(view.clone());
@@ -186,6 +192,12 @@ impl<'g> State<'g> {
         let graph = self.graph;
         let mut errors = vec![];
         for (at, id) in self.order.clone().into_iter().enumerate() {
+            if let Err(error) = fits(&self.cx) {
+                if errors.is_empty() {
+                    errors.push(error);
+                }
+                break;
+            }
             let node = graph.node(id);
             let algorithm = free::rephrased(algorithm(graph, node));
             let done = match algorithm {
@@ -368,6 +380,8 @@ impl<'g> State<'g> {
         for value in &node.outputs[1..] {
             nx.outputs.push(self.output_view(*value, nx.origin)?);
         }
+        // Writers count on addresses.
+        fits(&self.cx)?;
         let (step, buffer) = (self.cx.steps.len(), self.cx.buffers.len());
         self.cx.method = None;
         match (&node.op, algorithm) {
@@ -441,9 +455,7 @@ impl<'g> State<'g> {
         let is_state = |name: &str| states.iter().any(|state| state.port.name == name);
         let inputs = graph.inputs.iter().map(|id| &graph.value(*id).name).zip(ports).filter(|(name, _)| !is_state(name));
         let inputs: Vec<Port> = inputs.map(|(name, view)| port(name, view)).collect::<Result<_, _>>()?;
-        if let Some(bytes) = self.cx.too_large {
-            return Err(LowerError::TooLarge { what: "one tensor", bytes, limit: LIMIT });
-        }
+        fits(&self.cx)?;
         let found = free::found(graph);
         let bound = |name: &Arc<str>| (name.clone(), self.cx.symbols.get(name).copied().unwrap_or(Bound { min: 0, max: Some(0) }));
         let free = free.into_iter().chain(found.iter().map(bound)).collect();

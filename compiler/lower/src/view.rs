@@ -122,7 +122,10 @@ impl View {
     /// # Panics
     /// When the position is before the source: halos are wide enough by construction.
     pub fn arg_at(&self, elements: i64) -> Arg {
-        let bytes = u32::try_from(elements * self.dtype.bytes() as i64).expect("position lies inside the source");
+        let bytes = elements.saturating_mul(self.dtype.bytes() as i64);
+        assert!(bytes >= 0, "position lies inside the source");
+        // Past all addresses only where the source is too large, which ends lowering with an error.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         match self.source {
             Source::Buffer(b) => Arg::Buffer(b, bytes),
             Source::Weight(w) => Arg::Weight(w, bytes),
