@@ -3,7 +3,7 @@
 /** Classes by the first word of a kernel's name. */
 const CLASSES = {
   contract: 'products, convolutions',
-  winograd4: 'filter transforms',
+  winograd: 'filter transforms',
   widened: 'filter transforms',
   depthwise: 'depthwise, pooling',
   maxpool: 'depthwise, pooling',

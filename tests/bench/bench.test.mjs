@@ -55,7 +55,7 @@ test('an account by class adds up', () => {
   assert.deepEqual(rows.map((row) => [row.class, row.ms]), [['products, convolutions', 4], ['moves', 1], ['recurrence', 1]]);
   assert.equal(rows[0].gflops, 50);
   assert.equal(rows[0].lost_ms, 2);
-  assert.equal(classOf('winograd4_input_f32_c64'), 'filter transforms');
+  assert.equal(classOf('winograd_4x4_3x3_input_f32_c64'), 'filter transforms');
   assert.equal(classOf('depthwise_f32_3x3_c96'), 'depthwise, pooling');
   assert.match(accountTable({ name: 'm', account: rows }), /moves +1\.000 +16\.7% +- +- +1\.000/);
 });

@@ -190,7 +190,7 @@ fn minimal_filtering_of_bytes() {
         let pad = rng.range(0, 255) as i32 - if x.dtype == DType::I8 { 128 } else { 0 };
         let weights = random_bytes(DType::I8, &[cout, cin, 3, 3], &mut rng);
         let names = filtered(&mut rng, &x, weights, pads, pad);
-        used += usize::from(names.iter().any(|n| n.starts_with("winograd4")));
+        used += usize::from(names.iter().any(|n| n.starts_with("winograd_4x4_3x3")));
     }
     assert!(used > 5, "minimal filtering was chosen only {used} times of 8");
 }
@@ -203,7 +203,7 @@ fn minimal_filtering_knows_its_bound() {
         let x = Tensor::from_fn(DType::U8, &[images, 16, 16, channels], |_| 255.0);
         let weights = Tensor::from_fn(DType::I8, &[64, channels, 3, 3], |_| f64::from(weight));
         let names = filtered(&mut rng, &x, weights, [1; 4], 255);
-        assert_eq!(names.iter().any(|n| n.starts_with("winograd4")), is_used, "{channels} channels: {names:?}");
+        assert_eq!(names.iter().any(|n| n.starts_with("winograd_4x4_3x3")), is_used, "{channels} channels: {names:?}");
     }
 }
 

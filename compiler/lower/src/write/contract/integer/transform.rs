@@ -67,7 +67,7 @@ pub fn input(cx: &mut Cx, nx: &NodeCx, strip: &Strip, operands: &Operands, chann
     let (row, column) = (at.strides[1], at.strides[2]);
     let per_task = rows_per_task(strip, channels / 8);
     let signed = x.dtype == DType::I8;
-    let mut k = K::new(format!("winograd4_input_{}_c{channels}", x.dtype));
+    let mut k = K::new(format!("winograd_4x4_3x3_input_{}_c{channels}", x.dtype));
     let (px, pv) = (pointer(&mut k, "x", x), pointer(&mut k, "patches", patches));
     for_tile_rows(&mut k, strip, per_task, |k, ty| {
         let x_row = k.let_("x_row", px + ty * (TILE as i64 * row) as i32);
@@ -124,7 +124,7 @@ impl Output {
         let views: Vec<&View> = std::iter::once(&operands.output).chain(&operands.extras).collect();
         let strides: Vec<[i64; 3]> =
             views.iter().zip(&operands.linears[1..]).map(|(v, l)| [1, 2, 4].map(|axis| l.strides[axis] * v.dtype.bytes() as i64)).collect();
-        let mut k = new_kernel(format!("winograd4_output_{}_c{}", operands.output.dtype, self.channels), &cx.options);
+        let mut k = new_kernel(format!("winograd_4x4_3x3_output_{}_c{}", operands.output.dtype, self.channels), &cx.options);
         let pm = pointer(&mut k, "products", products);
         let bases: Vec<V<I32>> = views.iter().enumerate().map(|(i, v)| pointer(&mut k, if i == 0 { "out" } else { "extra" }, v)).collect();
         let last_rows = self.limits.0.min(strip.rows * TILE) - (strip.rows - 1) * TILE;

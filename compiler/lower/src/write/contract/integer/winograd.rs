@@ -150,7 +150,7 @@ fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, shape: &Sh
         }
     }
     let plain = View::dense(Source::Weight(cx.weight(&nx.name, plain, nx.origin)), DType::I8, &[0]);
-    let once = Once { name: "winograd4_weights_i8", matrices: VALUES, before: matrix, after: 2 * matrix, step: 16 };
+    let once = Once { name: "winograd_4x4_3x3_weights_i8", matrices: VALUES, before: matrix, after: 2 * matrix, step: 16 };
     once.write(cx, nx, &plain, |k, source, target| {
         let g: Vec<V<I16x8>> = (0..9).map(|i| k.let_("g", v128_load8x8_s(source, (i * matrix) as u32))).collect();
         let half: [_; 3] = std::array::from_fn(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]]));
