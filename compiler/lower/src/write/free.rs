@@ -183,6 +183,10 @@ pub fn sizes(cx: &mut Cx, dims: &[Dim], to: &View, origin: &[Arc<str>]) {
 
 /// Adds a step that copies between the elements of `view` one after the other at the start of `dense`, and `view`.
 pub fn copy(cx: &mut Cx, dense: &View, view: &View, to_dense: bool, origin: &[Arc<str>]) {
+    // Nothing writes a tensor that has no element at any size.
+    if view.elements() == 0 {
+        return;
+    }
     let extents = view.extents();
     let first = view.dense_from();
     let run: Dim = extents[first..].iter().map(Extent::dim).product::<Dim>() * view.dtype.bytes();
