@@ -185,6 +185,22 @@ fn relaxed_products_stay_close() {
     }
 }
 
+/// A convolution with stride 1 of an input or of what a layer has made of it, channels last, with a random epilogue.
+fn random_filter(rng: &mut Rng, shape: &[usize], outputs: usize, kernel: &[usize], pads: Vec<i64>) -> (Graph, Vec<Tensor>) {
+    let (mut graph, mut inputs) = (Graph::new("conv"), vec![]);
+    let mut x = operand(&mut graph, rng, &mut inputs, shape, false);
+    if rng.chance(50) {
+        x = graph.add(ir::ops::map::Map::of(Fn::Relu), &[x], &origin(), "relu").unwrap();
+    }
+    let channels = shape[shape.len() - 1];
+    let w = operand(&mut graph, rng, &mut inputs, &[&[outputs, channels], kernel].concat(), true);
+    let ones = vec![1; kernel.len()];
+    finish(graph, inputs, rng, vec![x, w], |epilogue| {
+        let (strides, dilations, pads) = (ones.clone(), ones.clone(), pads.clone());
+        ir::Op::Conv(Conv { strides, pads, dilations, group: 1, data: DataLayout::Nhwc, pad_value: 0, epilogue })
+    })
+}
+
 /// Minimal filtering: every size of image around whole tiles, channel tails, epilogues, margins shared with other users.
 #[test]
 fn minimal_filtering() {
@@ -195,24 +211,8 @@ fn minimal_filtering() {
         let pads: Vec<i64> = (0..4).map(|_| rng.range(0, 1) as i64).collect();
         // Some are large enough for several strips.
         let (h, w) = if i % 12 == 0 { (rng.range(50, 60), rng.range(90, 100)) } else { (rng.range(6, 21), rng.range(6, 21)) };
-        let (mut graph, mut inputs) = (Graph::new("conv"), vec![]);
         let images = rng.range(1, 2);
-        let mut x = operand(&mut graph, &mut rng, &mut inputs, &[images, h, w, c], false);
-        if rng.chance(50) {
-            x = graph.add(ir::ops::map::Map::of(Fn::Relu), &[x], &origin(), "relu").unwrap();
-        }
-        let w = operand(&mut graph, &mut rng, &mut inputs, &[m, c, 3, 3], true);
-        let op = Conv {
-            strides: vec![1, 1],
-            pads,
-            dilations: vec![1, 1],
-            group: 1,
-            data: DataLayout::Nhwc,
-            pad_value: 0,
-            epilogue: Pointwise::identity(),
-        };
-        let (graph, inputs) =
-            finish(graph, inputs, &mut rng, vec![x, w], |epilogue| ir::Op::Conv(Conv { pad_value: 0, epilogue, ..op.clone() }));
+        let (graph, inputs) = random_filter(&mut rng, &[images, h, w, c], m, &[3, 3], pads);
         let options = lower::Options { winograd: true, ..Default::default() };
         let plan = lower::lower(&graph, &options).unwrap();
         used += usize::from(plan.kernels.iter().any(|k| k.name.starts_with("winograd_4x4_3x3")));
@@ -247,23 +247,7 @@ fn minimal_filtering_along_one_axis() {
         for _ in 0..2 {
             pads.extend(kernel.iter().map(|k| rng.range(0, *k / 2) as i64));
         }
-        let (mut graph, mut inputs) = (Graph::new("conv"), vec![]);
-        let mut x = operand(&mut graph, &mut rng, &mut inputs, &shape, false);
-        if rng.chance(50) {
-            x = graph.add(ir::ops::map::Map::of(Fn::Relu), &[x], &origin(), "relu").unwrap();
-        }
-        let w = operand(&mut graph, &mut rng, &mut inputs, &[&[m, c], kernel].concat(), true);
-        let op = Conv {
-            strides: vec![1; spatial],
-            pads,
-            dilations: vec![1; spatial],
-            group: 1,
-            data: DataLayout::Nhwc,
-            pad_value: 0,
-            epilogue: Pointwise::identity(),
-        };
-        let (graph, inputs) =
-            finish(graph, inputs, &mut rng, vec![x, w], |epilogue| ir::Op::Conv(Conv { pad_value: 0, epilogue, ..op.clone() }));
+        let (graph, inputs) = random_filter(&mut rng, &shape, m, kernel, pads);
         let options = lower::Options { winograd: true, ..Default::default() };
         let plan = lower::lower(&graph, &options).unwrap();
         for method in plan.layers.iter().map(|layer| layer.method) {

@@ -14,7 +14,7 @@ pub mod winograd;
 use super::nest::{self, Nest};
 use super::tile::{Rows, pattern};
 use super::winograd::Once;
-use super::{Operands, min};
+use super::{Operands, min, range, size};
 use crate::LowerError;
 use crate::cx::{Cx, NodeCx, new_kernel, pointer};
 use crate::plan::Arg;
@@ -178,19 +178,14 @@ impl Writer<'_> {
         let p = Pointers { at, w: wide.unwrap_or(w) };
         let (full, count) = (self.panels.full(), self.panels.count());
         // Numbers are said as sizes, so that kernels that differ in them are one.
-        let size = |k: &mut K, name: &str, value: usize| k.let_(name, E::from(value));
         let task = k.task();
         let columns = size(k, "column_blocks", blocks.column_blocks);
         let column_block = k.let_("column_block", kernel::i32_rem_u(task, columns));
         let row_block = k.let_("row_block", kernel::i32_div_u(task, columns));
-        let range = |k: &mut K, name: &str, block: V<I32>, per: usize, total: usize| {
-            let (per, total) = (size(k, &format!("{name}s_per_task"), per), size(k, &format!("{name}s"), total));
-            let start = k.let_(&format!("{name}_start"), block * per);
-            [start.get(), min(k, &format!("{name}_end"), start + per, total.get()).get()]
-        };
-        let rows = range(k, "row", row_block, blocks.units_per_task * UNIT, self.nest.rows());
+        let (rows, panels) = (size(k, "rows", self.nest.rows()), size(k, "panels", full));
+        let rows = range(k, "row", row_block, blocks.units_per_task * UNIT, rows);
         let last = (blocks.column_blocks > 1).then(|| kernel::i32_eq(column_block, blocks.column_blocks as i32 - 1));
-        let panels = range(k, "panel", column_block, blocks.panels_per_task, full);
+        let panels = range(k, "panel", column_block, blocks.panels_per_task, panels);
         if self.method == Method::Widened {
             let widened = k.let_("widened_part", widened + task * (self.rows * self.panels.widened_bytes()) as i32);
             self.blocks(k, &p, widened, rows, panels, last);

@@ -269,7 +269,6 @@ impl Writer<'_> {
 
         // task = (batch · row_blocks + row block) · column_blocks + column block. Numbers are said as sizes, so that kernels that
         // differ in them are one.
-        let size = |k: &mut K, name: &str, value: usize| k.let_(name, kernel::E::from(value));
         let column_blocks = size(k, "column_blocks", blocks.column_blocks);
         let column_block = k.let_("column_block", kernel::i32_rem_u(k.task(), column_blocks));
         let mut row_block = k.let_("row_block", kernel::i32_div_u(k.task(), column_blocks));
@@ -279,21 +278,15 @@ impl Writer<'_> {
             row_block = k.let_("block_of_batch", kernel::i32_rem_u(row_block, row_blocks));
             p = this.batch_pointers(k, &p, batch);
         }
-        let range = |k: &mut K, name: &str, block: V<I32>, per: usize, total: kernel::E<I32>| {
-            let per = size(k, &format!("{name}s_per_task"), per);
-            let start = k.let_(&format!("{name}_start"), block * per);
-            (start, min(k, &format!("{name}_end"), start + per, total))
-        };
         let units = size(k, "units", units);
-        let (u0, u1) = range(k, "unit", row_block, blocks.units_per_task, units.get());
-        let (u0, u1) = (u0.get(), u1.get());
+        let [u0, u1] = range(k, "unit", row_block, blocks.units_per_task, units);
         let full = this.panels.full();
         if full > 0 {
             let now = match this.sizes.panels {
                 Some(now) => now,
                 None => size(k, "panels", full),
             };
-            let (p0, p1) = range(k, "panel", column_block, blocks.panels_per_task, now.get());
+            let [p0, p1] = range(k, "panel", column_block, blocks.panels_per_task, now);
             k.for_("panel", p0, p1, 1, |k, panel| {
                 let q = this.panel_pointers(k, &p, panel.into());
                 this.rows(k, &q, u0.clone(), u1.clone(), this.schedule.vectors, 4);
@@ -430,6 +423,18 @@ impl Writer<'_> {
         });
         Pointers { at: at.collect(), b: p.b }
     }
+}
+
+/// A number that kernels which differ in it may share as a parameter.
+fn size(k: &mut K, name: &str, value: usize) -> V<I32> {
+    k.let_(name, kernel::E::from(value))
+}
+
+/// What a block does: `per` of `total` items.
+fn range(k: &mut K, name: &str, block: V<I32>, per: usize, total: V<I32>) -> [kernel::E<I32>; 2] {
+    let per = size(k, &format!("{name}s_per_task"), per);
+    let start = k.let_(&format!("{name}_start"), block * per);
+    [start.get(), min(k, &format!("{name}_end"), start + per, total).get()]
 }
 
 fn min(k: &mut K, name: &str, a: kernel::E<I32>, b: impl Into<kernel::E<I32>>) -> V<I32> {

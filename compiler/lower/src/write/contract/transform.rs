@@ -23,11 +23,6 @@ pub fn rows_per_task(strip: &Strip, vectors: usize) -> usize {
     VECTORS_PER_TASK.div_ceil(strip.columns * vectors).clamp(1, strip.rows)
 }
 
-/// Rows from columns.
-pub fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(columns: [[T; ROWS]; COLUMNS]) -> [[T; COLUMNS]; ROWS] {
-    std::array::from_fn(|i| std::array::from_fn(|j| columns[j][i]))
-}
-
 /// Runs `body(k, channel, lanes)` for every group of four channels; `channel` counts bytes from 0.
 pub fn for_channels(k: &mut K, channels: usize, mut body: impl FnMut(&mut K, E<I32>, usize)) {
     k.for_tiles("channel", channels.div_ceil(4) * 4 - if channels.is_multiple_of(4) { 0 } else { 4 }, 4, |k, c, _| body(k, c * 4, 4));

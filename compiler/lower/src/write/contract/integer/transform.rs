@@ -1,7 +1,7 @@
 //! The transforms of F(4x4, 3x3) in integers: patches of bytes to 16-bit values, eight channels at a time, and 32-bit
 //! products to sums with the epilogue, four channels at a time.
 
-use super::super::transform::{Strip, for_channels, for_tile_rows, mul, rows_per_task, transposed, valid, when};
+use super::super::transform::{Strip, for_channels, for_tile_rows, mul, rows_per_task, valid, when};
 use super::super::{Operands, tile};
 use super::winograd::{PATCH, Planes, TILE};
 use crate::cx::{Cx, NodeCx, new_kernel, pointer};
@@ -13,6 +13,11 @@ use kernel::*;
 
 /// The inverse of nine modulo 2³².
 const NINTH: i32 = 954_437_177;
+
+/// Rows from columns.
+pub fn transposed<T: Copy, const ROWS: usize, const COLUMNS: usize>(columns: [[T; ROWS]; COLUMNS]) -> [[T; COLUMNS]; ROWS] {
+    std::array::from_fn(|i| std::array::from_fn(|j| columns[j][i]))
+}
 
 /// `Bᵀ d`
 fn input_1d(k: &mut K, d: [V<I16x8>; PATCH]) -> [V<I16x8>; PATCH] {

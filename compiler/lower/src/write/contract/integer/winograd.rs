@@ -154,7 +154,7 @@ fn transformed_weights(cx: &mut Cx, nx: &NodeCx, contract: &Contract, shape: &Sh
     once.write(cx, nx, &plain, |k, source, target| {
         let g: Vec<V<I16x8>> = (0..9).map(|i| k.let_("g", v128_load8x8_s(source, (i * matrix) as u32))).collect();
         let half: [_; 3] = std::array::from_fn(|j| transform::kernel_1d(k, [g[j], g[3 + j], g[6 + j]]));
-        for (i, half) in float::transposed(half).into_iter().enumerate() {
+        for (i, half) in transform::transposed(half).into_iter().enumerate() {
             for (j, value) in transform::kernel_1d(k, half).iter().enumerate() {
                 k.store(target, ((i * PATCH + j) * 2 * matrix) as u32, *value);
             }
