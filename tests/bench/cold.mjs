@@ -1,10 +1,12 @@
 // Cold start in Chromium: script start → first result, in a new page without caches, ours beside onnxruntime-web and the floor.
 // A script starts when what it imports is there; the import is told apart.
 //
-// usage: node tests/bench/cold.mjs --module X.wasm [--onnx X.onnx] [--rounds 7] [--json FILE] [--inline] [--threads N] [--variant NAME]
+// usage: node tests/bench/cold.mjs --module X.wasm [--onnx X.onnx] [--rounds 7] [--json FILE] [--inline] [--threads N] [--variant NAME] [--settle MS]
 //
 // The floor: fetch the same bytes, copy them into a memory, one inference. Contenders take turns. Memory is what the browser
-// itself measures of the whole page (performance.measureUserAgentSpecificMemory).
+// itself measures of the whole page (performance.measureUserAgentSpecificMemory). A page is left alone for `--settle` milliseconds
+// first: until then the browser starts this page's process and the next one's and ends the last one's, and on two cores that is
+// half of what would be measured.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
@@ -26,10 +28,11 @@ const { values: options } = parseArgs({
     inline: { type: 'boolean', default: false },
     threads: { type: 'string' },
     variant: { type: 'string' },
+    settle: { type: 'string', default: '700' },
   },
 });
 if (options.module === undefined) {
-  console.error('usage: node tests/bench/cold.mjs --module X.wasm [--onnx X.onnx] [--rounds 7] [--json FILE] [--inline] [--threads N] [--variant NAME]');
+  console.error('usage: node tests/bench/cold.mjs --module X.wasm [--onnx X.onnx] [--rounds 7] [--json FILE] [--inline] [--threads N] [--variant NAME] [--settle MS]');
   process.exit(2);
 }
 
@@ -67,6 +70,7 @@ try {
 async function once(name) {
   const page = await openPage(browser, server.origin, name);
   try {
+    await new Promise((resolve) => setTimeout(resolve, Number(options.settle)));
     return await page.evaluate(async ([name, asked]) => {
       const contender = await import('/bench/pages/cold.mjs');
       const found = await contender[name](asked);
