@@ -38,9 +38,9 @@ const FAULTS = {
 /** What each of them is called. */
 const WORDS = {
   'never answers': /nothing came for 0\.3 s/,
-  stalls: /the transfer broke off: nothing came for 0\.3 s/,
-  resets: /the transfer broke off/,
-  'ends before its length': /the transfer broke off/,
+  stalls: /could not be read: nothing came for 0\.3 s/,
+  resets: /could not be read/,
+  'ends before its length': /could not be read/,
   'brings a part': /expected status 200, found 206/,
   'brings an error page': /expected status 200, found 503/,
 };
@@ -105,7 +105,7 @@ test('weights beside the module: the same faults, after a few attempts', async (
 
 test('weights beside the module that are too long, too short or a page', async () => {
   server.put('/beside/model.wasm', BESIDE);
-  for (const [bytes, code, words] of [[Buffer.alloc(20), 'fetch-failed', /longer than 16 bytes/], [CHUNK.subarray(4), 'fetch-failed', /found 12 of 16 bytes/], ['<!doctype html>.', 'corrupted', /SHA-256/]]) {
+  for (const [bytes, code, words] of [[Buffer.alloc(20), 'fetch-failed', /found 20 of 16 bytes/], [CHUNK.subarray(4), 'fetch-failed', /found 12 of 16 bytes/], ['<!doctype html>.', 'corrupted', /SHA-256/]]) {
     server.put('/beside/chunk.bin', bytes);
     const found = await page.evaluate(attempt, ['/web/index.js', '', '/beside/model.wasm', { inline: true }]);
     assert.deepEqual([found.code, found.after], [code, 12], found.message);

@@ -1,14 +1,12 @@
-// Reads a file ahead of whoever takes it, so that it arrives while a worker starts, and looks at its manifest. It drops nothing.
+// Reads a file ahead of whoever takes it, so that it arrives while a worker starts. It does not look at what it reads.
 
-import { type Manifest, manifestIn } from './manifest.js';
 import type { Opened } from './source.js';
-import { concatenate } from './stream.js';
 
 /** Bytes that are held at most, give or take a piece. */
 const LIMIT = 16 << 20;
 
-/** The same file, and its manifest if it begins with one as it should. */
-export function readAhead(opened: Opened): Opened & { readManifest(): Promise<Manifest | undefined> } {
+/** The same file. */
+export function readAhead(opened: Opened): Opened {
   const held: Uint8Array[] = [];
   let bytes = 0;
   /** The piece that is on its way, or the end; undefined when none is asked for. True when it came. */
@@ -28,7 +26,7 @@ export function readAhead(opened: Opened): Opened & { readManifest(): Promise<Ma
     return coming;
   };
   void more();
-  const file: ReturnType<typeof readAhead> = {
+  return {
     ...opened,
     async next() {
       while (held.length === 0 && (await more()));
@@ -37,14 +35,5 @@ export function readAhead(opened: Opened): Opened & { readManifest(): Promise<Ma
       if (piece !== undefined) void more();
       return piece;
     },
-    async readManifest() {
-      try {
-        while ((file.manifest = manifestIn(concatenate(held))) === undefined && (await more()));
-      } catch {
-        // Whoever loads the file words it better.
-      }
-      return file.manifest;
-    },
   };
-  return file;
 }

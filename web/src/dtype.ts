@@ -22,12 +22,13 @@ interface TypedArrayConstructor {
   new (buffer: ArrayBuffer, byteOffset?: number, length?: number): TypedArray;
 }
 
-/** Every element type by its short name, as a manifest spells it, with the array that holds its elements. */
+/**
+ * Every element type by its short name, as a manifest spells it, with the array that holds its elements. Of those that share
+ * an array, the first is what the array stands for when nothing else is said.
+ */
 export const DTYPES = {
   f32: Float32Array,
   f64: Float64Array,
-  f16: Uint16Array,
-  bf16: Uint16Array,
   i8: Int8Array,
   u8: Uint8Array,
   i16: Int16Array,
@@ -36,65 +37,50 @@ export const DTYPES = {
   u32: Uint32Array,
   i64: BigInt64Array,
   u64: BigUint64Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
   bool: Uint8Array,
 } as const satisfies Record<string, TypedArrayConstructor>;
 
 export type DType = keyof typeof DTYPES;
 
-/** What the letters of short names stand for in PyTorch, NumPy and ONNX: `float32`, `uint8`. */
-const WORDS: Readonly<Record<string, string>> = { f: 'float', bf: 'bfloat', i: 'int', u: 'uint' };
+export const NAMES = Object.keys(DTYPES) as DType[];
 
-/** Further names. */
-const ALIASES: Partial<Record<DType, string>> = { f32: 'float', f64: 'double', f16: 'half', i32: 'int', i64: 'long', bool: 'boolean' };
+/** Further names in PyTorch, NumPy and ONNX. */
+const ALIASES: Readonly<Record<string, DType>> = { float: 'f32', double: 'f64', half: 'f16', int: 'i32', long: 'i64', boolean: 'bool' };
 
-/** The element type with this short or long name, if there is one. */
+/** The element type with this short or long name, if there is one. `float32` is `f32`, `uint8` is `u8`. */
 export function findDType(name: string): DType | undefined {
-  return (Object.keys(DTYPES) as DType[]).find((short) => [short, ALIASES[short], short.replace(/^\D+/, (letters) => WORDS[letters] ?? letters)].includes(name));
-}
-
-/** The element type with this short or long name. */
-export function dtypeNamed(name: string): DType {
-  const found = findDType(name);
-  if (found === undefined) {
-    throw new WasmTorchError('invalid-argument', `'${name}' is not a data type.`, `use one of ${Object.keys(DTYPES).join(', ')}`);
-  }
-  return found;
+  const short = name.replace(/^(b?f)loat|^([iu])i?nt/, '$1$2');
+  return NAMES.find((dtype) => dtype === (ALIASES[name] ?? short));
 }
 
 /** Whether elements are bits that no number is converted to. */
 export function isHalf(dtype: DType): boolean {
-  return dtype === 'f16' || dtype === 'bf16';
+  return dtype.endsWith('f16');
 }
 
-/** The element type a typed array stands for when nothing else is said. */
-export function dtypeOfArray(array: TypedArray): DType {
-  const found = (Object.keys(DTYPES) as DType[]).find((name) => !isHalf(name) && array instanceof DTYPES[name]);
-  if (found === undefined) {
-    throw new WasmTorchError('invalid-argument', `A ${array.constructor.name} cannot be a tensor's data.`);
-  }
-  return found;
+/** The element type of data for which nothing else is said: that of a typed array, or what the first of plain elements tells. */
+export function dtypeOf(data: ArrayLike<number | bigint | boolean>): DType {
+  const plain = ({ bigint: 'i64', boolean: 'bool' } as Record<string, DType>)[typeof data[0]] ?? 'f32';
+  return NAMES.find((name) => data instanceof DTYPES[name]) ?? plain;
 }
 
 /** Elements of type `dtype` from numbers, bigints or booleans; throws where a value does not fit. */
 export function convert(values: ArrayLike<number | bigint | boolean>, dtype: DType): TypedArray {
-  const array: TypedArrayConstructor = DTYPES[dtype];
-  if (isHalf(dtype)) throw new WasmTorchError('invalid-argument', `Numbers are not converted to ${dtype}.`, `pass the bits of the ${dtype} values in a ${array.name}`);
-  const out = new array(values.length);
-  for (let i = 0; i < values.length; i++) {
+  if (isHalf(dtype)) throw new WasmTorchError('invalid-argument', `The elements of ${dtype} tensors are bits.`, 'pass them in a Uint16Array');
+  const out = new (DTYPES[dtype] as TypedArrayConstructor)(values.length);
+  const cast: (value: any) => any = dtype === 'bool' ? Boolean : typeof out[0] === 'bigint' ? BigInt : Number;
+  const exact = /^[iu]/.test(dtype);
+  for (let i = 0; i < out.length; i++) {
     const value = values[i]!;
-    if (dtype === 'bool') {
-      out[i] = value ? 1 : 0;
-    } else if (dtype[0] === 'f') {
-      out[i] = Number(value);
-    } else {
-      // `==` compares a bigint and a number by value: what wrapped around differs.
-      const number = typeof value === 'boolean' ? Number(value) : value;
-      const whole = typeof number === 'bigint' || Number.isInteger(number);
-      if (whole) out[i] = array.BYTES_PER_ELEMENT > 4 ? BigInt(number) : Number(number);
-      if (!whole || out[i] != number) {
-        throw new WasmTorchError('invalid-argument', `Element ${i} is ${value}, which ${dtype} cannot hold.`);
-      }
+    try {
+      out[i] = cast(value);
+    } catch {
+      // BigInt() refuses what is not whole: a 0 stays.
     }
+    // `==` compares a bigint and a number by value: what wrapped around differs.
+    if (exact && out[i] != value) throw new WasmTorchError('invalid-argument', `Element ${i} is ${value}, which ${dtype} cannot hold.`);
   }
   return out;
 }

@@ -1,15 +1,13 @@
-// A model that runs in this thread: loads it, starts its threads, runs calls one after the other. It checks no tensors.
+// A model that runs in this thread: loads it, starts its threads, runs calls. It checks no tensors and keeps no queue.
 
-import { unlessAborted } from './abort.js';
 import type { TypedArray } from './dtype.js';
 import { messageOf, WasmTorchError } from './errors.js';
 import type { Features } from './features.js';
 import { Cancelled, Instance, type MemoryStats } from './instance.js';
-import { load, type LoadedModule, type LoadOptions } from './load.js';
+import type { LoadedModule } from './load.js';
 import type { Manifest } from './manifest.js';
 import type { Platform } from './port.js';
 import { shapeAt, symbolValues } from './sizes.js';
-import type { Opened } from './source.js';
 import { ThreadPool } from './threads.js';
 import type { VariantName } from './variant.js';
 
@@ -66,7 +64,7 @@ export interface CallResult {
   readonly state: Pick<ModelInfo, 'threads' | 'why'>;
 }
 
-/** Where a model runs. */
+/** Where a model runs: one call at a time. */
 export interface Backend {
   readonly info: ModelInfo;
   /** As of the last call. */
@@ -87,9 +85,6 @@ interface Shared {
   readonly pool: ThreadPool | undefined;
   /** Starts the threads, once; resolves when they are there, or are not. */
   readonly join: () => Promise<void> | undefined;
-  /** Resolves when the calls so far are over. */
-  tail: Promise<unknown>;
-  busy: number;
   users: number;
 }
 
@@ -102,10 +97,6 @@ export class Engine implements Backend {
     this.#shared = shared;
     this.#arena = arena;
     this.memory = shared.instance.memoryStats();
-  }
-
-  static load(source: WebAssembly.Module | Opened, platform: Platform, settings: Settings, options: LoadOptions): Promise<Engine> {
-    return load(source, { open: platform.open, features: settings.features }, (loaded) => Engine.start(loaded, platform, settings), options);
   }
 
   /** Instantiates a module, whose weights may still arrive. */
@@ -122,7 +113,7 @@ export class Engine implements Backend {
         why.threads = messageOf(error);
         shared.info = { ...shared.info, threads: 1 };
       }));
-    const shared: Shared = { instance, info: { manifest, variant, threads: pool === undefined ? 1 : threads, why }, pool, join, tail: Promise.resolve(), busy: 0, users: 1 };
+    const shared: Shared = { instance, info: { manifest, variant, threads: pool === undefined ? 1 : threads, why }, pool, join, users: 1 };
     if (manifest.steps.reduce((sum, { macs }) => sum + macs, 0) > LONG_CALL) void join();
     else if (pool !== undefined) setTimeout(() => shared.users > 0 && join(), THREADS_MS);
     return new Engine(shared, 0);
@@ -133,36 +124,27 @@ export class Engine implements Backend {
   }
 
   /** The word that ends `run` early when it is not 0, where another thread can reach it. */
-  stopFlag(): { memory: WebAssembly.Memory; address: number } | undefined {
+  stopFlag(): Int32Array | undefined {
     const { memory, stop_flag } = this.#shared.instance.exports;
-    const shared = !(memory.buffer instanceof ArrayBuffer);
-    return shared ? { memory, address: stop_flag() >>> 0 } : undefined;
+    return memory.buffer instanceof ArrayBuffer ? undefined : new Int32Array(memory.buffer, stop_flag() >>> 0, 1);
   }
 
-  /** Calls queue. Inputs are written at once when nothing runs, so that the caller may reuse its arrays. */
+  /** Inputs are written before this comes back, unless all threads are to be ready. */
   async call(inputs: TypedArray[], options: CallOptions): Promise<CallResult> {
     const shared = this.#shared;
-    options.signal?.throwIfAborted();
     if (options.ready) await shared.join();
-    if (shared.busy > 0) inputs = options.transfer ? inputs : inputs.map((input) => input.slice());
-    const run = shared.busy++ === 0 ? this.#run(inputs, options) : shared.tail.then(() => this.#run(inputs, options));
-    // A call that was given up is still busy until its next turn.
-    shared.tail = run.catch(() => {}).finally(() => {
-      shared.busy -= 1;
-      if (shared.users > 0) void shared.join();
-    });
     try {
-      return await unlessAborted(run, options.signal);
+      return await this.#run(inputs, options);
     } catch (error) {
-      if (error instanceof Cancelled) throw new WasmTorchError('cancelled', 'The call was cancelled.');
-      throw error;
+      throw error instanceof Cancelled ? new WasmTorchError('cancelled', 'The call was cancelled.') : error;
+    } finally {
+      if (shared.users > 0) void shared.join();
     }
   }
 
   async #run(inputs: TypedArray[], { profile, signal, shapes }: CallOptions): Promise<CallResult> {
     const { instance } = this.#shared;
     const { manifest } = instance;
-    signal?.throwIfAborted();
     const start = performance.now();
     instance.selectArena(this.#arena);
     const given = shapes === undefined ? (inputs[manifest.inputs.length] as Int32Array) : symbolValues(manifest, shapes, instance.sizes());
@@ -201,20 +183,12 @@ export class Engine implements Backend {
   }
 
   async state(arrays?: TypedArray[]): Promise<TypedArray[]> {
-    const shared = this.#shared;
-    const { instance } = shared;
-    const act = () => {
-      instance.selectArena(this.#arena);
-      const { states = [], symbols } = instance.manifest;
-      if (arrays !== undefined && symbols?.length) instance.write(symbols[0]!, arrays[states.length]!);
-      const sizes = instance.sizes();
-      return [...states.map((info, i) => instance.state(info, shapeAt(instance.manifest, info, sizes), arrays?.[i])), sizes];
-    };
-    if (shared.busy === 0) return act();
-    arrays = arrays?.map((array) => array.slice());
-    const done = shared.tail.then(act);
-    shared.tail = done.catch(() => {});
-    return done;
+    const { instance } = this.#shared;
+    const { states = [], symbols } = instance.manifest;
+    instance.selectArena(this.#arena);
+    if (arrays !== undefined && symbols?.length) instance.write(symbols[0]!, arrays[states.length]!);
+    const sizes = instance.sizes();
+    return [...states.map((info, i) => instance.state(info, shapeAt(instance.manifest, info, sizes), arrays?.[i])), sizes];
   }
 
   async share(): Promise<Engine> {
@@ -224,7 +198,6 @@ export class Engine implements Backend {
   }
 
   async dispose(): Promise<void> {
-    await this.#shared.tail;
     this.#shared.instance.removeArena(this.#arena);
     if (--this.#shared.users === 0) await this.#shared.pool?.stop();
   }

@@ -30,7 +30,7 @@ export class WasmTorchError extends Error {
 
   /** `hint`: what to do about it, one plain sentence; `cause`: the error of the engine underneath; `layers`: of the step that failed, as PyTorch named them. */
   constructor(code: ErrorCode, message: string, hint?: string, cause?: unknown, layers: readonly string[] = []) {
-    super(hint === undefined ? message : `${message}\nhint: ${hint}`, { cause });
+    super(message + (hint ? `\nhint: ${hint}` : ''), { cause });
     this.code = code;
     this.hint = hint;
     this.layers = layers;
@@ -55,8 +55,9 @@ export interface PlainError {
 }
 
 export function toPlain(error: unknown): PlainError {
-  const { code, hint, layers, message } = error instanceof WasmTorchError ? error : new WasmTorchError('execution-failed', messageOf(error));
-  return { code, hint, layers, message };
+  const found = error instanceof WasmTorchError ? error : new WasmTorchError('execution-failed', messageOf(error));
+  // The message of an error is no field of its own that a copy would have.
+  return { ...found, message: found.message };
 }
 
 export function fromPlain(plain: PlainError): WasmTorchError {

@@ -1,9 +1,9 @@
 // Fetches weights that lie beside the module in chunks. A chunk that broke off is fetched again; good ones are not.
 
-import { messageOf, WasmTorchError } from './errors.js';
+import { WasmTorchError } from './errors.js';
 import type { WeightsCheck } from './integrity.js';
 import type { Manifest } from './manifest.js';
-import { type OpenAddress, openSource, type OpenOptions } from './source.js';
+import { type Again, type OpenAddress, type Opened, type OpenOptions, withOpened } from './source.js';
 
 /** How often one chunk is tried. */
 const ATTEMPTS = 3;
@@ -13,50 +13,34 @@ export interface ExternalOptions extends OpenOptions {
   readonly weights: WeightsCheck;
 }
 
+/** What was changed will not be another time. */
+const again: Again = ({ code }, attempts) => attempts < ATTEMPTS && code !== 'corrupted';
+
 /** Writes every chunk to its place after the weights' base. `base` is the address that the files are relative to. */
 export async function fetchExternalWeights(manifest: Manifest, memory: WebAssembly.Memory, base: string | undefined, open: OpenAddress, options: ExternalOptions): Promise<void> {
-  if (base === undefined) {
-    throw new WasmTorchError('invalid-argument', 'The weights lie in files beside the module, whose address is unknown.', 'load it from an address, or pass {weightsUrl}');
+  if (!base) {
+    throw new WasmTorchError('invalid-argument', 'The weights lie beside the module, whose address is unknown.', 'load it from an address, or pass {weightsUrl}');
   }
-  const { weights_base, weights_bytes } = manifest.memory;
+  const { onBytes, weights } = options;
   const { chunks } = manifest.external_weights!;
-  const { signal, onBytes, weights } = options;
-  let address = weights_base;
-  for (const { file, bytes } of chunks) {
-    const url = beside(base, file);
-    const fetchChunk = async () => {
-      const opened = await openSource(url, open, options);
-      let at = 0;
-      try {
-        for (let piece; (piece = await opened.next()) !== undefined; ) {
-          if (at + piece.length > bytes) throw new Error(`it is longer than ${bytes} bytes`);
-          // Memory that has grown is another buffer.
-          new Uint8Array(memory.buffer).set(piece, address + at);
-          at += piece.length;
-          onBytes(piece.length);
-        }
-        if (at < bytes) throw new Error(`found ${at} of ${bytes} bytes`);
-        // What was changed is not kept in a cache. The last file leaves out zeros at the end.
-        weights.written(file === chunks.at(-1)!.file ? weights_base + weights_bytes : address + bytes);
-        await weights.matched();
-      } catch (cause) {
-        onBytes(-at);
-        await opened.settle(false);
-        if (cause instanceof WasmTorchError) throw cause;
-        throw new WasmTorchError('fetch-failed', `${url}: ${messageOf(cause)}.`, 'put the files that `export` wrote beside the module', cause);
+  let address = manifest.memory.weights_base;
+  for (const chunk of chunks) {
+    const { file, bytes } = chunk;
+    let at = 0;
+    const fill = async ({ next }: Opened) => {
+      // What an earlier attempt brought does not count.
+      onBytes(-at);
+      at = 0;
+      for (let piece; (piece = await next()); at += piece.length) {
+        // Memory that has grown is another buffer.
+        new Uint8Array(memory.buffer).set(piece, address + at);
+        onBytes(piece.length);
       }
-      await opened.settle(true);
+      // What was changed is not kept in a cache. The last file leaves out zeros at the end.
+      weights.written(chunk === chunks.at(-1) ? Infinity : address + bytes);
+      await weights.matched();
     };
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await fetchChunk();
-        break;
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (attempt === ATTEMPTS || (error as WasmTorchError).code === 'corrupted') throw error;
-        await new Promise((resolve) => setTimeout(resolve, 200 * attempt));
-      }
-    }
+    await withOpened(beside(base, file), open, { ...options, size: bytes }, fill, again);
     address += bytes;
   }
 }

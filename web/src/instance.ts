@@ -1,11 +1,10 @@
 // A running module: calls its exports and moves bytes in and out of its memory. It checks no tensors and keeps no queue.
 
-import { type ModuleExports, POOL_STATS, STATUS, STATUS_RECORD, STATUS_TEXTS, type ThreadExports } from './abi.generated.js';
+import { EXPORTS, type ModuleExports, POOL_STATS, STATUS, STATUS_RECORD, STATUS_TEXTS, type ThreadExports } from './abi.generated.js';
 import { DTYPES, type TypedArray } from './dtype.js';
 import { damaged, messageOf, noMemory, WasmTorchError } from './errors.js';
 import type { LoadedModule } from './load.js';
 import type { Manifest, StateInfo, TensorInfo } from './manifest.js';
-import { MEMORY_IMPORT } from './rewrite.js';
 import { elementCount } from './tensor.js';
 import type { VariantName } from './variant.js';
 
@@ -46,7 +45,10 @@ export class Instance {
     const { module, memory } = loaded;
     let instance: Instance;
     try {
-      instance = new Instance(loaded, await WebAssembly.instantiate(module, memory === undefined ? {} : { [MEMORY_IMPORT.module]: { [MEMORY_IMPORT.name]: memory } }));
+      instance = new Instance(loaded, await WebAssembly.instantiate(module, { env: { memory: memory! } }));
+      const { exports } = instance;
+      const missing = EXPORTS.filter((name) => !(name in exports));
+      if (missing.length > 0) throw new Error(`it does not export ${missing.join(', ')}`);
       // A base that cannot be set is found here.
       instance.selectArena(0);
     } catch (cause) {
@@ -60,13 +62,13 @@ export class Instance {
   /** Executes steps until one outside of first..last (half-open) is due: its number. */
   run(first: number, last: number): number {
     this.call(() => this.exports.run(first, last));
-    return this.#word(this.exports.status() + STATUS_RECORD.step);
+    return this.#status(STATUS_RECORD.step);
   }
 
   /** Executes one task of a step: the step that is due then. */
   runTask(step: number, task: number): number {
     this.call(() => this.exports.run_tasks(step, task, task + 1));
-    return this.#word(this.exports.status() + STATUS_RECORD.step);
+    return this.#status(STATUS_RECORD.step);
   }
 
   /** Copies an input's elements to where the module expects them. */
@@ -107,7 +109,7 @@ export class Instance {
 
   /** What the symbols are now, in the manifest's order. */
   sizes(): Int32Array {
-    return Int32Array.from(this.manifest.symbols ?? [], ({ offset, min }) => Math.max(min, this.#word(this.#bytes(offset, 4).byteOffset) | 0));
+    return Int32Array.from(this.manifest.symbols ?? [], ({ offset, min }) => Math.max(min, new Int32Array(this.#bytes(offset, 4).slice().buffer)[0]!));
   }
 
   /** Another arena in the same memory, beside the same weights: its number. The first one has number 0. */
@@ -132,8 +134,8 @@ export class Instance {
   }
 
   memoryStats(): MemoryStats {
-    const record = this.exports.pool_stats();
     const { weights_bytes: weights, arena_bytes: arena } = this.manifest.memory;
+    const record = this.exports.pool_stats();
     const hits = this.#word(record + POOL_STATS.hits);
     const misses = this.#word(record + POOL_STATS.misses);
     return {
@@ -142,7 +144,7 @@ export class Instance {
       weights,
       arena,
       wasmMemory: this.exports.memory.buffer.byteLength,
-      pool: { hits, misses, hitRatio: hits + misses > 0 ? hits / (hits + misses) : 0 },
+      pool: { hits, misses, hitRatio: hits / (hits + misses) || 0 },
     };
   }
 
@@ -158,7 +160,12 @@ export class Instance {
 
   /** The word at an address, which exports give as if it were signed. */
   #word(address: number): number {
-    return new DataView(this.exports.memory.buffer).getUint32(address >>> 0, true);
+    return new Uint32Array(this.exports.memory.buffer, address >>> 0, 1)[0]!;
+  }
+
+  /** A field of the last call's outcome. */
+  #status(field: number): number {
+    return this.#word(this.exports.status() + field);
   }
 
   /** Calls an export that returns a status code and turns a bad one into an error that names the layer. */
@@ -171,13 +178,12 @@ export class Instance {
     }
     if (code === 0) return;
     if (code === STATUS.Cancelled) throw new Cancelled();
-    const record = this.exports.status();
-    const step = this.#word(record + STATUS_RECORD.step);
+    const step = this.#status(STATUS_RECORD.step);
+    const detail = this.#status(STATUS_RECORD.detail);
     const info = this.manifest.steps[step];
     const layers = info?.layers ?? [];
     const where = info === undefined ? '' : ` in step ${step} (${layers.join(' + ') || info.kernel})`;
     const kind = code === STATUS.OutOfMemory ? 'out-of-memory' : code === STATUS.WorkerFailed ? 'worker-failed' : 'execution-failed';
-    const detail = this.#word(record + STATUS_RECORD.detail);
     // Indices may be negative.
     const found = code === STATUS.IndexOutOfRange ? `index ${detail | 0}` : `detail ${detail}`;
     throw new WasmTorchError(kind, `${STATUS_TEXTS[code] ?? `Unknown status ${code}.`} Found${where}, ${found}.`, undefined, undefined, layers);

@@ -1,11 +1,13 @@
 // A loaded model: checks tensors against the manifest and runs the module. It knows only what the manifest says.
 
+import { unlessAborted } from './abort.js';
 import { DTYPES, type TypedArray } from './dtype.js';
 import type { Backend } from './engine.js';
 import { WasmTorchError } from './errors.js';
 import type { MemoryStats } from './instance.js';
 import type { Manifest, TensorInfo } from './manifest.js';
 import { type Profile, Profiler, type ProfilingData } from './profile.js';
+import { Queue } from './queue.js';
 import { formatSizes, grows, largest, shapeAt, symbolValues } from './sizes.js';
 import { elementCount, Tensor } from './tensor.js';
 import type { VariantName } from './variant.js';
@@ -26,15 +28,18 @@ export interface ForwardOptions {
 export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Tensors = Tensors> {
   readonly manifest: Manifest;
   readonly #backend: Backend;
+  /** Of all instances beside the same weights. */
+  readonly #queue: Queue;
   readonly #listeners = new Set<(ms: number) => void>();
   #profiler: Profiler;
   #profiling: boolean;
   #disposed = false;
 
   /** Made by `runtime.loadModel`. */
-  constructor(backend: Backend, profiling = false) {
+  constructor(backend: Backend, profiling = false, queue = new Queue()) {
     this.manifest = backend.info.manifest;
     this.#backend = backend;
+    this.#queue = queue;
     this.#profiler = new Profiler(this.manifest);
     this.#profiling = profiling;
   }
@@ -70,15 +75,21 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
   async forward(inputs: I | Tensor, options: ForwardOptions = {}): Promise<O> {
     this.#check();
     const named = this.#named(inputs);
-    this.inputs.forEach((info) => check(info, named[info.name]));
     const start = performance.now();
     const sizes = symbolValues(this.manifest, named);
     const arrays = [...this.inputs.map(({ name }) => named[name]!.data), sizes];
-    const profile = options.profile ?? this.#profiling;
+    const { signal, transfer, profile = this.#profiling } = options;
     const shapes = grows(this.manifest) ? Object.fromEntries(this.inputs.map(({ name }) => [name, { shape: named[name]!.shape }])) : undefined;
-    const call = this.#backend.call(arrays, { profile, signal: options.signal, transfer: options.transfer, shapes });
-    if (options.transfer) this.inputs.forEach(({ name }) => named[name]!.dispose());
-    const { outputs, ms, steps, sizes: found } = await call;
+    // A call that runs at once has taken its inputs when this comes back from it; what waits needs copies.
+    const copies = this.#queue.busy && !transfer;
+    const taken = copies ? arrays.map((array) => array.slice()) : arrays;
+    const call = this.#queue.run(async () => {
+      signal?.throwIfAborted();
+      return this.#backend.call(taken, { profile, signal, transfer: transfer || copies, shapes });
+    });
+    if (transfer) this.inputs.forEach(({ name }) => named[name]!.dispose());
+    // A call that waits for its turn is given up at once.
+    const { outputs, ms, steps, sizes: found } = await unlessAborted(call, signal);
     if (steps !== undefined) this.#profiler.add(ms, steps);
     for (const listener of this.#listeners) listener(performance.now() - start);
     return Object.fromEntries(this.outputs.map((info, i) => [info.name, new Tensor(outputs[i]!, shapeAt(this.manifest, info, found), info.dtype)])) as O;
@@ -92,7 +103,7 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
   /** Copies of the states after the calls so far, by name. */
   async saveState(): Promise<Tensors> {
     this.#check();
-    const arrays = await this.#backend.state();
+    const arrays = await this.#state();
     const sizes = arrays.pop() as Int32Array;
     return Object.fromEntries(this.states.map((info, i) => [info.name, new Tensor(arrays[i]!, shapeAt(this.manifest, info, sizes), info.dtype)]));
   }
@@ -100,17 +111,16 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
   /** The next call finds these states, all of them, which `saveState` gave. */
   async restoreState(states: Readonly<Tensors>): Promise<void> {
     this.#check();
-    known(states, this.states, 'state');
-    this.states.forEach((info) => check(info, states[info.name], 'State'));
+    check(states, this.states, 'state');
     const sizes = symbolValues({ ...this.manifest, inputs: this.states }, states);
-    await this.#backend.state([...this.states.map(({ name }) => states[name]!.data), sizes]);
+    await this.#state([...this.states.map(({ name }) => states[name]!.data.slice()), sizes]);
   }
 
   /** The next call finds zeros. */
   async resetState(): Promise<void> {
     this.#check();
     const sizes = Int32Array.from(this.manifest.symbols ?? [], ({ min }) => min);
-    await this.#backend.state([...zeros(this.states.map((info) => ({ ...info, shape: shapeAt(this.manifest, info, sizes) }))), sizes]);
+    await this.#state([...zeros(this.states.map((info) => ({ ...info, shape: shapeAt(this.manifest, info, sizes) }))), sizes]);
   }
 
   /**
@@ -120,18 +130,19 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
   async warmup(calls = 3): Promise<number> {
     this.#check();
     let last = 0;
-    const states = await this.#backend.state();
+    const states = await this.#state();
     for (let call = 0; call < calls; call++) {
-      last = (await this.#backend.call([...zeros(this.inputs), largest(this.manifest)], { profile: false, ready: true })).ms;
+      const inputs = [...zeros(this.inputs), largest(this.manifest)];
+      last = (await this.#queue.run(() => this.#backend.call(inputs, { profile: false, ready: true, transfer: true }))).ms;
     }
-    await this.#backend.state(states);
+    await this.#state(states);
     return last;
   }
 
   /** Another instance: inputs, outputs and intermediate tensors of its own, the same weights. Dispose each. */
   async share(): Promise<Model<I, O>> {
     this.#check();
-    return new Model<I, O>(await this.#backend.share(), this.#profiling);
+    return new Model<I, O>(await this.#backend.share(), this.#profiling, this.#queue);
   }
 
   /** Calls `listener` with the milliseconds of every call from now on; returns what ends that. */
@@ -168,7 +179,11 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    await this.#backend.dispose();
+    await this.#queue.run(() => this.#backend.dispose());
+  }
+
+  #state(arrays?: TypedArray[]): Promise<TypedArray[]> {
+    return this.#queue.run(() => this.#backend.state(arrays));
   }
 
   #check(): void {
@@ -176,13 +191,13 @@ export class Model<I extends Readonly<Tensors> = Readonly<Tensors>, O extends Te
   }
 
   #named(inputs: Readonly<Tensors> | Tensor): Readonly<Tensors> {
-    const nameless = inputs instanceof Tensor;
-    if (nameless && this.inputs.length === 1) return { [this.inputs[0]!.name]: inputs };
-    if (nameless || typeof inputs !== 'object' || inputs === null) {
-      throw new WasmTorchError('invalid-argument', `forward takes tensors by name; found ${nameless ? 'one tensor without a name' : inputs === null ? 'null' : typeof inputs}.`, `pass {name: tensor} for ${names(this.inputs)}`);
+    const alone = inputs instanceof Tensor;
+    const named = alone && this.inputs.length === 1 ? { [this.inputs[0]!.name]: inputs } : inputs;
+    if (named instanceof Tensor || Object(named) !== named) {
+      throw new WasmTorchError('invalid-argument', `forward takes {name: tensor} for ${names(this.inputs)}; found ${alone ? 'one tensor' : inputs}.`);
     }
-    known(inputs, this.inputs, 'input');
-    return inputs;
+    check(named, this.inputs, 'input');
+    return named;
   }
 }
 
@@ -190,25 +205,18 @@ function zeros(infos: readonly TensorInfo[]): TypedArray[] {
   return infos.map(({ dtype, shape }) => new DTYPES[dtype](elementCount(shape)));
 }
 
-const names = (infos: readonly TensorInfo[]) => infos.map(({ name }) => `'${name}'`).join(', ') || 'none';
+const names = (infos: readonly TensorInfo[]) => JSON.stringify(infos.map(({ name }) => name));
 
-/** Throws when a tensor has a name that the model does not know. */
-function known(tensors: Readonly<Tensors>, infos: readonly TensorInfo[], what: 'input' | 'state'): void {
-  const unknown = Object.keys(tensors).find((name) => !infos.some((info) => info.name === name));
-  if (unknown === undefined) return;
-  throw new WasmTorchError(`unknown-${what}`, `The model has no ${what} '${unknown}'.`, `its ${what}s are ${names(infos)}`);
-}
-
-/** Throws unless `tensor` is what the model takes as this input or state. */
-function check(info: TensorInfo, tensor: Tensor | undefined, what: 'Input' | 'State' = 'Input'): void {
-  const expected = `${info.dtype} ${formatSizes(info)}`;
-  if (tensor === undefined) throw new WasmTorchError(what === 'Input' ? 'missing-input' : 'missing-state', `${what} '${info.name}' is missing.`, `it takes ${expected}`);
-  if (!(tensor instanceof Tensor)) {
-    throw new WasmTorchError('invalid-argument', `${what} '${info.name}': expected a tensor of ${expected}, found ${typeof tensor}.`, 'wrap the data with createTensor');
+/** Throws unless `tensors` are the model's inputs or states by name. */
+function check(tensors: Readonly<Tensors>, infos: readonly TensorInfo[], what: 'input' | 'state'): void {
+  for (const unknown in tensors) {
+    if (!infos.some(({ name }) => name === unknown)) throw new WasmTorchError(`unknown-${what}`, `The model has no ${what} '${unknown}'.`, `its ${what}s are ${names(infos)}`);
   }
-  if (tensor.dtype !== info.dtype) {
-    throw new WasmTorchError('dtype-mismatch', `${what} '${info.name}': expected ${info.dtype}, found ${tensor.dtype}.`, `createTensor(data, shape, '${info.dtype}') converts`);
+  for (const info of infos) {
+    const { name, dtype } = info;
+    const tensor = tensors[name];
+    const [code, found] =
+      tensor === undefined ? ([`missing-${what}`, 'missing'] as const) : tensor instanceof Tensor ? (['dtype-mismatch', tensor.dtype] as const) : (['invalid-argument', 'no tensor'] as const);
+    if (found !== dtype) throw new WasmTorchError(code, `The ${what} '${name}' is ${found}: expected ${dtype} ${formatSizes(info)}.`, `createTensor(data, shape, '${dtype}') makes it`);
   }
-  // A disposed tensor throws here, before anything is written.
-  void tensor.data;
 }

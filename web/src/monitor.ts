@@ -1,7 +1,7 @@
-// Rolling latency and throughput of a model's calls. It only listens: one number is kept per call.
+// Rolling latency and throughput of a model's calls. It only listens: two numbers are kept per call.
 
 import type { Model } from './model.js';
-import { Rolling } from './rolling.js';
+import { mean, quantiles, sorted } from './rolling.js';
 
 export interface MonitorStats {
   /** Calls since the start or the last reset. */
@@ -17,37 +17,30 @@ export interface MonitorStats {
 
 export class PerformanceMonitor {
   readonly #window: number;
-  readonly #unsubscribe: () => void;
-  #latencies!: Rolling;
-  #ends!: Rolling;
+  /** Ends the listening. */
+  readonly stop: () => void;
+  #rows: number[][] = [];
+  #calls = 0;
 
   /** Listens to `model` until `stop`; statistics are over the latest `window` calls. */
   constructor(model: Model, { window = 256 }: { window?: number } = {}) {
     this.#window = window;
-    this.reset();
-    this.#unsubscribe = model.onCall((ms) => this.record(ms));
+    this.stop = model.onCall((ms) => this.record(ms));
   }
 
   /** Adds one call that ended now. */
   record(ms: number): void {
-    this.#latencies.add(ms);
-    this.#ends.add(performance.now());
+    this.#rows[this.#calls++ % this.#window] = [ms, performance.now()];
   }
 
   stats(): MonitorStats {
-    const [p50, p95, p99] = this.#latencies.quantiles(0.5, 0.95, 0.99) as [number, number, number];
-    const [first, last] = this.#ends.quantiles(0, 1) as [number, number];
-    const calls = this.#latencies.count;
-    const between = Math.min(calls, this.#window) - 1;
-    return { calls, throughput: last > first ? (1000 * between) / (last - first) : 0, mean: this.#latencies.mean, p50, p95, p99 };
+    const ends = sorted(this.#rows, 1);
+    const between = ends.at(-1)! - ends[0]!;
+    return { calls: this.#calls, throughput: between > 0 ? (1000 * (ends.length - 1)) / between : 0, mean: mean(sorted(this.#rows)), ...quantiles(this.#rows) };
   }
 
   reset(): void {
-    this.#latencies = new Rolling(this.#window);
-    this.#ends = new Rolling(this.#window);
-  }
-
-  stop(): void {
-    this.#unsubscribe();
+    this.#rows = [];
+    this.#calls = 0;
   }
 }

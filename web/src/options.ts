@@ -1,7 +1,7 @@
 // What `WASMTorch.init` takes: the options that count here, and those that a browser cannot honour. It starts nothing.
 
 import type { Settings } from './engine.js';
-import { detect, type Features } from './features.js';
+import { detect } from './features.js';
 import type { Platform } from './port.js';
 
 export interface InitOptions {
@@ -43,41 +43,34 @@ export interface Capabilities {
   readonly ignored: readonly string[];
 }
 
-const HONOURED = ['threads', 'compute_threads', 'memory_pool_size', 'profiling', 'debug', 'log_level', 'inline'];
-
 /** True of every module whatever is asked for; only the opposite would be ignored. */
 const ALWAYS = ['simd', 'enable_memory_recycling', 'work_stealing', 'memory_growth', 'optimize_for_speed'];
 
-/** Names as users of capabilities() read them. */
-const NAMES: Readonly<Record<string, string>> = { simd128: 'simd', 'relaxed-simd': 'relaxedSimd', atomics: 'threads' };
-
 const MAXIMUM_THREADS = 8;
 
-/** What follows from the options. Probing takes a millisecond: `features` is what was found before. */
-export function settingsOf(options: InitOptions, platform: Platform, features = detect()): Settings & { readonly capabilities: Capabilities; readonly found: Features } {
-  const why = Object.fromEntries(Object.entries(features.why).map(([name, text]) => [NAMES[name] ?? name, text]));
-  const wanted = options.threads ?? options.compute_threads ?? 'auto';
-  const cores = platform.cores ?? globalThis.navigator?.hardwareConcurrency ?? 1;
-  let threads = wanted === false ? 1 : typeof wanted === 'number' ? Math.max(1, Math.floor(wanted)) : Math.min(cores, MAXIMUM_THREADS);
-  if (threads > 1 && platform.startThread === undefined) why.threads ??= 'workers cannot be started here';
-  if (why.threads !== undefined) threads = 1;
-  else if (threads === 1) why.threads = wanted === 'auto' || wanted === true ? 'the machine has one core' : 'one thread was asked for';
-  const available = new Set(features.available);
+/** With what a runtime says of itself. */
+export interface RuntimeSettings extends Settings {
+  readonly ignored: readonly string[];
+}
+
+/** What follows from the options, of which those that count are named. Probing takes a millisecond: `found` is what was found before. */
+export function settingsOf({ threads, compute_threads, memory_pool_size = 0, profiling, debug, log_level, inline, ...others }: InitOptions, platform: Platform, found = detect()): RuntimeSettings {
+  const wanted = threads ?? compute_threads ?? true;
+  const auto = wanted === true || wanted === 'auto';
+  const count = auto ? Math.min(platform.cores ?? navigator.hardwareConcurrency, MAXIMUM_THREADS) : Math.floor(+wanted);
   // One thread needs no shared memory.
-  if (threads === 1) available.delete('atomics');
-  const ignored = Object.entries(options).filter(([name, value]) => value !== undefined && !HONOURED.includes(name) && !(value === true && ALWAYS.includes(name)));
+  const atomics = found.atomics || (count > 1 ? '' : auto ? 'the machine has one core' : 'one thread was asked for');
   return {
-    threads,
-    features: { available, why: { ...features.why, ...(why.threads === undefined ? {} : { atomics: why.threads }) } },
-    poolBytes: options.memory_pool_size ?? 0,
-    found: features,
-    capabilities: {
-      simd: available.has('simd128'),
-      relaxedSimd: available.has('relaxed-simd'),
-      threads: threads > 1,
-      threadCount: threads,
-      why,
-      ignored: ignored.map(([name]) => name),
-    },
+    threads: atomics ? 1 : count,
+    features: { ...found, atomics },
+    poolBytes: memory_pool_size,
+    ignored: Object.entries(others).flatMap(([name, value]) => (value === undefined || (value === true && ALWAYS.includes(name)) ? [] : name)),
   };
+}
+
+/** The settings as users read them; `why`: what else is not so. */
+export function capabilitiesOf({ threads: threadCount, features, ignored }: RuntimeSettings, why: Readonly<Record<string, string>> | undefined): Capabilities {
+  const { simd128: simd, 'relaxed-simd': relaxedSimd, atomics: threads, ...others } = features;
+  const reasons = Object.entries({ simd, relaxedSimd, threads, ...others, ...why }).filter(([, reason]) => reason);
+  return { simd: !simd, relaxedSimd: !relaxedSimd, threads: !threads, threadCount, why: Object.fromEntries(reasons), ignored };
 }

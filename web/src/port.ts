@@ -16,7 +16,7 @@ export interface Platform {
   /** Starts `worker.js`, where models run off the main thread. */
   readonly startWorker?: () => Port;
   /** Starts `thread.js`, one thread of a model's pool. */
-  readonly startThread?: () => Port;
+  readonly startThread: () => Port;
   /** Whether models run in place when nothing else is said. */
   readonly inline: boolean;
   /** Processor cores, if `navigator` does not know. */

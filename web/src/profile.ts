@@ -1,7 +1,7 @@
 // Timings of a model's steps: collects them call by call and summarises them. It runs nothing.
 
 import type { Manifest, StepInfo } from './manifest.js';
-import { mean, Rolling } from './rolling.js';
+import { mean, quantiles, sorted } from './rolling.js';
 
 /** One step of the summary. */
 export interface StepProfile {
@@ -47,35 +47,29 @@ export interface ProfilingData {
   readonly p99: number;
 }
 
-/** Keeps the latest `limit` timings of every step. */
+/** Keeps the latest timings of every step. */
 export class Profiler {
   readonly #steps: readonly StepInfo[];
-  readonly #samples: number[][];
-  readonly #calls: Rolling;
-  readonly #limit: number;
+  readonly #rows: number[][] = [];
+  #calls = 0;
 
-  constructor(manifest: Manifest, limit = 1000) {
-    this.#steps = manifest.steps;
-    this.#samples = manifest.steps.map(() => []);
-    this.#calls = new Rolling(limit);
-    this.#limit = limit;
+  constructor({ steps }: Manifest) {
+    this.#steps = steps;
   }
 
   /** One call: how long it and each of its steps took. */
-  add(ms: number, steps: ArrayLike<number>): void {
-    const at = this.#calls.count % this.#limit;
-    this.#samples.forEach((samples, step) => (samples[at] = steps[step]!));
-    this.#calls.add(ms);
+  add(ms: number, steps: Iterable<number>): void {
+    this.#rows[this.#calls++ % 1000] = [ms, ...steps];
   }
 
   summary(): Profile {
-    const times = this.#samples.map(typical);
+    const times = this.#steps.map((_, step) => typical(sorted(this.#rows, step + 1)));
     const total = times.reduce((sum, ms) => sum + ms, 0);
     const steps = this.#steps.map(({ layers, kernel, tasks, macs, weight_bytes }, step) => {
       const ms = times[step]!;
-      return { step, layers, kernel, tasks, macs, weightBytes: weight_bytes, ms, share: total > 0 ? ms / total : 0, gflops: ms > 0 ? (2e-6 * macs) / ms : 0 };
+      return { step, layers, kernel, tasks, macs, weightBytes: weight_bytes, ms, share: ms && ms / total, gflops: ms && (2e-6 * macs) / ms };
     });
-    return { calls: this.#calls.count, ms: total, steps };
+    return { calls: this.#calls, ms: total, steps };
   }
 
   data(): ProfilingData {
@@ -83,21 +77,16 @@ export class Profiler {
     const operationTimes = steps
       .map(({ layers, kernel, ms, share }) => ({ layer: layers.join(' + '), kernel, ms, share, calls }))
       .sort((a, b) => b.ms - a.ms);
-    const [p50, p95, p99] = this.#calls.quantiles(0.5, 0.95, 0.99) as [number, number, number];
-    return { operationTimes, p50, p95, p99 };
+    return { operationTimes, ...quantiles(this.#rows) };
   }
 }
 
-/** Steps faster than this, in milliseconds, are near the clock's tick. */
-const TICK = 0.05;
-
 /**
- * A typical time; 0 without samples: the mean of the middle half, steady like a median. For what the clock hardly sees, the
- * mean of all but the slowest fiftieth: most samples are 0 then, and only a mean knows of the others.
+ * A typical one of times in order; 0 without any: the mean of the middle half, steady like a median. For what the clock hardly
+ * sees, the mean of all but the slowest fiftieth: most are 0 then, and only a mean knows of the others.
  */
-export function typical(samples: readonly number[]): number {
-  const sorted = [...samples].sort((a, b) => a - b);
-  const quarter = Math.floor(sorted.length / 4);
-  const middle = mean(sorted.slice(quarter, sorted.length - quarter));
-  return middle > TICK ? middle : mean(sorted.slice(0, Math.ceil(sorted.length * 0.98)));
+export function typical(times: readonly number[]): number {
+  const middle = mean(times, 0.25, 0.75);
+  // Milliseconds: steps that are faster are near the clock's tick.
+  return middle > 0.05 ? middle : mean(times, 0, 0.98);
 }

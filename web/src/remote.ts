@@ -1,4 +1,4 @@
-// A model that runs in a worker, seen from the page: sends calls, one at a time, and notices when the worker dies.
+// A model that runs in a worker, seen from the page: sends calls and notices when the worker dies.
 
 import { unlessAborted } from './abort.js';
 import type { TypedArray } from './dtype.js';
@@ -7,16 +7,17 @@ import { fromPlain, messageOf, type PlainError, WasmTorchError } from './errors.
 import type { MemoryStats } from './instance.js';
 import type { LoadedModule, LoadOptions, Progress } from './load.js';
 import type { Platform, Port } from './port.js';
-import { absolute, type Opened } from './source.js';
+import type { ModuleFile } from './stream.js';
 import type { ThreadStart, Watch } from './threads.js';
+import type { Variant } from './variant.js';
 
 /** What the page asks of the worker. `arena` is a number that the worker gave. */
 export type Request =
   | {
       /** The file follows in pieces; where one is missing it ends. */
       readonly kind: 'load';
-      readonly url: string | undefined;
-      readonly total: number | undefined;
+      readonly file: RemoteFile;
+      readonly variant: Variant;
       readonly settings: Settings;
       readonly options: RemoteLoadOptions;
     }
@@ -28,15 +29,18 @@ export type Request =
 /** What the page says without an answer. */
 export type Notice = { readonly kind: 'pieces'; readonly pieces: readonly (Uint8Array | undefined)[] } | { readonly kind: 'thread-failed'; readonly message: string } | { readonly kind: 'cancel' };
 
-export type RemoteLoadOptions = Pick<LoadOptions, 'variant' | 'cache' | 'integrity' | 'weightsUrl' | 'stallTimeout'>;
+/** What the worker is told of a file besides its pieces. */
+export type RemoteFile = Pick<ModuleFile, 'manifest' | 'position' | 'url'>;
+
+export type RemoteLoadOptions = Pick<LoadOptions, 'cache' | 'integrity' | 'stallTimeout'>;
 
 export interface Loaded {
   readonly info: ModelInfo;
   readonly memory: MemoryStats;
-  readonly stopFlag: { readonly memory: WebAssembly.Memory; readonly address: number } | undefined;
+  readonly stopFlag: Int32Array | undefined;
 }
 
-/** What the worker says: first that it is there, then its lock, later answers, how far a load is and what threads it has. */
+/** What the worker says: first its lock, later answers, how far a load is and what threads it has. */
 export interface Reply {
   readonly id?: number;
   readonly value?: unknown;
@@ -52,14 +56,11 @@ export interface Reply {
 
 /** One worker and what it was asked. */
 export class Connection {
-  /** Resolves when the worker's script runs. */
+  /** Resolves when the worker's script runs and its end would be noticed, however it comes. */
   readonly alive: Promise<void>;
-  /** Resolves when the worker's end would be noticed, however it comes. */
-  readonly guarded: Promise<void>;
   onProgress: ((progress: Progress) => void) | undefined;
   stopFlag: Int32Array | undefined;
   users = 1;
-  tail: Promise<unknown> = Promise.resolve();
   readonly #port: Port;
   readonly #startThread: Platform['startThread'];
   #threads: Port[] = [];
@@ -70,8 +71,6 @@ export class Connection {
   constructor(port: Port, startThread: Platform['startThread']) {
     this.#port = port;
     this.#startThread = startThread;
-    let guard: () => void;
-    this.guarded = new Promise((resolve) => (guard = resolve));
     this.alive = new Promise((resolve, reject) => {
       port.listen(
         ({ id, value, error, progress, lock, watch, thread }: Reply) => {
@@ -80,11 +79,10 @@ export class Connection {
           if (thread !== undefined) return thread === null ? this.#endThreads() : this.#start(thread);
           if (lock !== undefined) {
             onceFree(lock, () => this.fail('The worker died.'));
-            return guard();
+            return resolve();
           }
-          if (id === undefined) return resolve();
-          const pending = this.#pending.get(id);
-          this.#pending.delete(id);
+          const pending = this.#pending.get(id!);
+          this.#pending.delete(id!);
           if (error === undefined) pending?.resolve(value as never);
           else pending?.reject(fromPlain(error));
         },
@@ -148,8 +146,8 @@ function onceFree(lock: string, then: () => void): void {
 }
 
 /** Tells a model of its threads' ends: its own thread waits for them in the module and hears nothing else. */
-function watchThreads({ memory, address, locks }: Watch): void {
-  for (const lock of locks) onceFree(lock, () => void Atomics.store(new Int32Array(memory.buffer, address), 0, 1));
+function watchThreads({ flag, locks }: Watch): void {
+  for (const lock of locks) onceFree(lock, () => void Atomics.store(flag, 0, 1));
 }
 
 export class Remote implements Backend {
@@ -168,8 +166,8 @@ export class Remote implements Backend {
   /** Starts a model in the worker, or loads it there. */
   static async start(connection: Connection, request: Request, signal: AbortSignal | undefined): Promise<Remote> {
     try {
-      const [{ info, memory, stopFlag }] = await unlessAborted(Promise.all([connection.ask<Loaded>(request), connection.guarded]), signal);
-      if (stopFlag !== undefined) connection.stopFlag = new Int32Array(stopFlag.memory.buffer, stopFlag.address, 1);
+      const { info, memory, stopFlag } = await unlessAborted(connection.ask<Loaded>(request), signal);
+      connection.stopFlag = stopFlag;
       return new Remote(connection, 0, info, memory);
     } catch (error) {
       connection.end(error);
@@ -178,54 +176,35 @@ export class Remote implements Backend {
   }
 
   /** Loads in the worker, which gets the file's pieces from here: they arrived while it started. */
-  static load(connection: Connection, opened: Opened, settings: Settings, options: LoadOptions): Promise<Remote> {
-    const { signal, onProgress, variant, cache, integrity, weightsUrl, stallTimeout } = options;
-    const { url, total } = opened;
-    const loading = Remote.start(connection, { kind: 'load', url, total, settings, options: { variant, cache, integrity, stallTimeout, weightsUrl: weightsUrl && absolute(weightsUrl) } }, signal);
-    connection.guarded.then(() => feed(connection, opened, onProgress)).catch((error) => connection.end(error));
+  static load(connection: Connection, file: ModuleFile, variant: Variant, settings: Settings, options: LoadOptions): Promise<Remote> {
+    const { signal, onProgress, cache, integrity, stallTimeout } = options;
+    const { manifest, position, url } = file;
+    const loading = Remote.start(connection, { kind: 'load', file: { manifest, position, url }, variant, settings, options: { cache, integrity, stallTimeout } }, signal);
+    feed(connection, file, onProgress).catch((error) => connection.end(error));
     return loading;
   }
 
-  async call(inputs: TypedArray[], { profile, signal, transfer, ready, shapes }: CallOptions): Promise<CallResult> {
-    signal?.throwIfAborted();
+  async call(inputs: TypedArray[], { signal, transfer, ...options }: CallOptions): Promise<CallResult> {
     const connection = this.#connection;
-    const buffers: ArrayBuffer[] = [];
-    const sent = inputs.map((input) => {
-      const whole = transfer && input.byteLength === input.buffer.byteLength && input.buffer instanceof ArrayBuffer;
-      const array = whole ? input : input.slice();
-      if (!buffers.includes(array.buffer as ArrayBuffer)) buffers.push(array.buffer as ArrayBuffer);
-      return array;
-    });
-    const run = connection.tail.then(() => this.#run(sent, buffers, { profile, ready, shapes }, signal));
-    connection.tail = run.catch(() => {});
-    // A call that waits for its turn is given up at once.
-    const result = await unlessAborted(run, signal);
-    this.memory = result.memory;
-    this.info = { ...this.info, ...result.state };
-    return result;
-  }
-
-  async #run(inputs: TypedArray[], buffers: ArrayBuffer[], options: CallOptions, signal: AbortSignal | undefined): Promise<CallResult> {
-    const connection = this.#connection;
-    signal?.throwIfAborted();
     const { stopFlag } = connection;
+    const sent = inputs.map((input) => (transfer && input.byteLength === input.buffer.byteLength && input.buffer instanceof ArrayBuffer ? input : input.slice()));
+    const buffers = [...new Set(sent.map(({ buffer }) => buffer as ArrayBuffer))];
     if (stopFlag !== undefined) Atomics.store(stopFlag, 0, 0);
     const cancel = () => (stopFlag === undefined ? connection.tell({ kind: 'cancel' }) : void Atomics.store(stopFlag, 0, 1));
     signal?.addEventListener('abort', cancel);
     try {
       const cancellable = signal !== undefined && stopFlag === undefined;
-      return await connection.ask<CallResult>({ kind: 'call', arena: this.#arena, inputs, options, cancellable }, buffers);
+      const result = await connection.ask<CallResult>({ kind: 'call', arena: this.#arena, inputs: sent, options, cancellable }, buffers);
+      this.memory = result.memory;
+      this.info = { ...this.info, ...result.state };
+      return result;
     } finally {
       signal?.removeEventListener('abort', cancel);
     }
   }
 
   state(arrays?: TypedArray[]): Promise<TypedArray[]> {
-    const connection = this.#connection;
-    arrays = arrays?.map((array) => array.slice());
-    const done = connection.tail.then(() => connection.ask<TypedArray[]>({ kind: 'state', arena: this.#arena, arrays }));
-    connection.tail = done.catch(() => {});
-    return done;
+    return this.#connection.ask({ kind: 'state', arena: this.#arena, arrays });
   }
 
   async share(): Promise<Remote> {
@@ -234,10 +213,8 @@ export class Remote implements Backend {
     return new Remote(this.#connection, arena, this.info, memory);
   }
 
-  /** What was asked is answered first. */
   async dispose(): Promise<void> {
     const connection = this.#connection;
-    await connection.tail;
     connection.users -= 1;
     await connection.ask({ kind: 'dispose', arena: this.#arena }).catch(() => {});
     if (connection.users === 0) connection.end(undefined);
@@ -251,9 +228,9 @@ const WINDOW = 16 << 20;
 const BATCH = 1 << 18;
 
 /** Hands the file's pieces over as they come; progress is what the worker has taken. */
-async function feed(connection: Connection, opened: Opened, onProgress: LoadOptions['onProgress']): Promise<void> {
-  let sent = 0;
-  let taken = 0;
+async function feed(connection: Connection, { next, held, position }: ModuleFile, onProgress: LoadOptions['onProgress']): Promise<void> {
+  let sent = position;
+  let taken = position;
   let wake = () => {};
   connection.onProgress = (progress) => {
     taken = progress.loaded;
@@ -262,8 +239,8 @@ async function feed(connection: Connection, opened: Opened, onProgress: LoadOpti
   };
   for (let start = 0, pieces: (Uint8Array | undefined)[] = []; ; ) {
     while (sent - taken > WINDOW) await new Promise<void>((resolve) => (wake = resolve));
-    const next = await opened.next();
-    const piece = opened.owned ? next : next?.slice();
+    let piece = await next();
+    if (held) piece = piece?.slice();
     pieces.push(piece);
     sent += piece?.length ?? 0;
     if (piece === undefined || sent < BATCH || sent - start > BATCH) {

@@ -1,31 +1,21 @@
-// The latest samples of something and their quantiles. It measures nothing.
+// Statistics of the latest calls of something: rows of numbers, the first how long a call took. It measures nothing.
 
-export class Rolling {
-  readonly #samples: number[] = [];
-  readonly #limit: number;
-  /** Samples ever added. */
-  count = 0;
+export type Rows = readonly (readonly number[])[];
 
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  add(sample: number): void {
-    this.#samples[this.count++ % this.#limit] = sample;
-  }
-
-  get mean(): number {
-    return mean(this.#samples);
-  }
-
-  /** The samples below which these parts of all lie; 0 without samples. */
-  quantiles(...parts: number[]): number[] {
-    const sorted = [...this.#samples].sort((a, b) => a - b);
-    return parts.map((part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0);
-  }
+/** One of the numbers of each row, smallest first. */
+export function sorted(rows: Rows, which = 0): number[] {
+  return rows.map((row) => row[which]!).sort((a, b) => a - b);
 }
 
-/** 0 without samples. */
-export function mean(samples: readonly number[]): number {
-  return samples.reduce((sum, sample) => sum + sample, 0) / (samples.length || 1);
+/** The times below which half, 95 and 99 percent of all lie; 0 without rows. */
+export function quantiles(rows: Rows): { p50: number; p95: number; p99: number } {
+  const times = sorted(rows);
+  const at = (part: number) => times[Math.floor(part * times.length)] ?? 0;
+  return { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+}
+
+/** The mean of samples, or of those between these parts of all; 0 without any. */
+export function mean(samples: readonly number[], from = 0, to = 1): number {
+  const part = samples.slice(samples.length * from, Math.ceil(samples.length * to));
+  return part.reduce((sum, sample) => sum + sample, 0) / (part.length || 1);
 }

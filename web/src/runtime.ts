@@ -2,20 +2,20 @@
 
 import { unlessAborted } from './abort.js';
 import { readAhead } from './ahead.js';
-import type { TypedArray } from './dtype.js';
 import { type Backend, Engine, type Settings } from './engine.js';
 import { messageOf } from './errors.js';
 import type { MemoryStats } from './instance.js';
-import { isModule, load, type LoadedModule, type LoadOptions } from './load.js';
+import { isModule, load, type LoadedModule, type LoadOptions, precompiled } from './load.js';
 import type { Manifest } from './manifest.js';
 import { Model, type Tensors } from './model.js';
-import { type Capabilities, type InitOptions, settingsOf } from './options.js';
+import { type Capabilities, capabilitiesOf, type InitOptions, type RuntimeSettings, settingsOf } from './options.js';
 import type { Platform } from './port.js';
 import type { OperationTime, ProfilingData } from './profile.js';
 import { Connection, Remote } from './remote.js';
-import { type ByteSource, type ModuleSource, type Opened, withOpened } from './source.js';
+import { absolute, type ByteSource, type ModuleSource, type Opened, withOpened } from './source.js';
+import { readBeginning } from './stream.js';
 import { chooseVariant } from './variant.js';
-import { createTensor, type NestedArray, type Tensor } from './tensor.js';
+import { createTensor } from './tensor.js';
 
 export type { Capabilities, InitOptions } from './options.js';
 
@@ -30,31 +30,33 @@ export interface ModelOptions extends LoadOptions {
 const LARGE_FILE = 4 << 20;
 
 /** Whether a call takes a fraction of a millisecond. */
-function isSmall(manifest: Manifest | undefined): boolean {
-  return manifest !== undefined && manifest.memory.weights_bytes <= 1 << 20 && manifest.steps.reduce((sum, { macs }) => sum + macs, 0) <= 5e6;
+function isSmall(manifest: Manifest): boolean {
+  return manifest.memory.weights_bytes <= 1 << 20 && manifest.steps.reduce((sum, { macs }) => sum + macs, 0) <= 5e6;
 }
 
-const LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const;
+/** What is told at all; a level includes those before it. */
+const LEVELS = ['warn', 'info', 'debug'];
 
 export class Runtime {
   readonly #platform: Platform;
   readonly #options: InitOptions;
-  readonly #level: number;
-  readonly #models = new Set<Model>();
-  #found: ReturnType<typeof settingsOf> | undefined;
-  #why: Record<string, string> = {};
+  #models: Model[] = [];
+  #found: RuntimeSettings | undefined;
+  #why: Record<string, string> | undefined;
   #profiling: boolean;
+
+  /** A tensor from typed or plain arrays: see `createTensor`. */
+  readonly createTensor = createTensor;
 
   constructor(platform: Platform, options: InitOptions) {
     this.#platform = platform;
     this.#options = options;
-    this.#profiling = options.profiling ?? false;
-    this.#level = LEVELS.indexOf(options.log_level ?? (options.debug ? 'debug' : 'silent'));
+    this.#profiling = !!options.profiling;
   }
 
   /** Whether the engine has the 128-bit SIMD instructions that modules need. */
   hasSIMD(): boolean {
-    return this.#settings.capabilities.simd;
+    return !this.#settings.features.simd128;
   }
 
   /** Threads that a model with a threads variant gets. */
@@ -64,8 +66,7 @@ export class Runtime {
 
   /** What the engine and the page allow, and why not. */
   capabilities(): Capabilities {
-    const { capabilities } = this.#settings;
-    return { ...capabilities, why: { ...capabilities.why, ...this.#why } };
+    return capabilitiesOf(this.#settings, this.#why);
   }
 
   /**
@@ -77,15 +78,10 @@ export class Runtime {
     this.#live();
     const backend = await this.#load(source, options);
     const { variant, threads, manifest, why } = backend.info;
-    this.#log('info', `${manifest.model}: variant ${variant}, ${threads} thread${threads > 1 ? 's' : ''}`, why);
+    this.#log('info', manifest.model, { variant, threads, why });
     const model = new Model<I, O>(backend, this.#profiling);
-    this.#models.add(model as never);
+    this.#models.push(model as never);
     return model;
-  }
-
-  /** A tensor from typed or plain arrays: see `createTensor`. */
-  createTensor(data: TypedArray | Uint8ClampedArray | NestedArray, shape?: readonly number[], dtype?: string): Tensor {
-    return createTensor(data, shape, dtype);
   }
 
   /** Whether every call of every model is profiled. */
@@ -103,16 +99,14 @@ export class Runtime {
 
   /** Sums over all models that are not disposed, each as of its last call. */
   getMemoryStats(): MemoryStats {
-    const sum = { heapUsed: 0, peakBytes: 0, weights: 0, arena: 0, wasmMemory: 0, pool: { hits: 0, misses: 0, hitRatio: 0 } };
+    const sum = { heapUsed: 0, peakBytes: 0, weights: 0, arena: 0, wasmMemory: 0, hits: 0, misses: 0 };
     for (const model of this.#live()) {
       const { pool, ...bytes } = model.getMemoryStats();
-      for (const [name, value] of Object.entries(bytes)) sum[name as keyof typeof bytes] += value;
-      sum.pool.hits += pool.hits;
-      sum.pool.misses += pool.misses;
+      const all = { ...bytes, ...pool };
+      for (const name in sum) sum[name as keyof typeof sum] += all[name as keyof typeof sum];
     }
-    const calls = sum.pool.hits + sum.pool.misses;
-    sum.pool.hitRatio = calls > 0 ? sum.pool.hits / calls : 0;
-    return sum;
+    const { hits, misses, ...bytes } = sum;
+    return { ...bytes, pool: { hits, misses, hitRatio: hits / (hits + misses) || 0 } };
   }
 
   /** Disposes all models. */
@@ -130,49 +124,48 @@ export class Runtime {
       connecting.catch(() => {});
       return connecting;
     };
-    const start = async (loaded: LoadedModule) => {
-      const connection = inline === true ? undefined : await connect();
-      const settings = this.#settingsFor(options.threads);
+    const start = async (loaded: LoadedModule, settings: Settings, here: boolean): Promise<Backend> => {
+      const connection = here ? undefined : await connect();
       return connection === undefined ? Engine.start(loaded, platform, settings) : Remote.start(connection, { kind: 'start', loaded, settings }, options.signal);
     };
-    const fromHere = (from: WebAssembly.Module | Opened) => load<Backend>(from, { open: platform.open, features: this.#settingsFor(options.threads).features }, start, options);
     const attempt = async (opened: Opened): Promise<Backend> => {
-      if (inline === true) return fromHere(opened);
-      const ahead = readAhead(opened);
       // The size tells before the manifest does, and a worker takes a while to start.
-      const away = inline === false || (opened.total ?? 0) > LARGE_FILE;
+      const away = inline === false || (inline === undefined && (opened.total ?? 0) > LARGE_FILE);
       if (away) void connect();
-      const manifest = await ahead.readManifest();
-      if (!away && isSmall(manifest)) {
-        // Threads would take longer to start than they ever save.
-        const threads = options.threads ?? (options.variant?.includes('threads') ? undefined : 1);
-        return Engine.load(ahead, platform, this.#settingsFor(threads), options);
+      const weightsUrl = options.weightsUrl === undefined ? opened.url : absolute(options.weightsUrl);
+      const file = await readBeginning({ ...readAhead(opened), url: weightsUrl });
+      const here = inline === true || (!away && isSmall(file.manifest));
+      // Threads of a small model would take longer to start than they ever save.
+      const settings = this.#settingsFor(options.threads ?? (here && !inline && !options.variant?.includes('threads') ? 1 : undefined));
+      const variant = chooseVariant(file.manifest, settings.features, options.variant);
+      if (!here && !variant.name.includes('threads')) {
+        const connection = await connect();
+        if (connection !== undefined) return Remote.load(connection, file, variant, settings, options);
       }
-      const settings = this.#settingsFor(options.threads);
-      const { available, why } = settings.features;
       // Shared memory is filled from here, while the worker starts.
-      if (manifest === undefined || chooseVariant(manifest, available, why, options.variant).name.includes('threads')) return fromHere(ahead);
-      const connection = await connect();
-      return connection === undefined ? fromHere(ahead) : Remote.load(connection, ahead, settings, options);
+      return load(file, variant, platform.open, (loaded) => start(loaded, settings, here), options);
     };
     const guarded = (loading: Promise<Backend>) => loading.catch((error) => {
       void connecting?.then((connection) => connection?.end(error), () => {});
       connecting = undefined;
       throw error;
     });
-    if (isModule(given)) return guarded(fromHere(given));
+    if (isModule(given)) {
+      const settings = this.#settingsFor(options.threads);
+      return guarded(start(precompiled(given, settings.features, options.variant), settings, inline === true));
+    }
     const loading = withOpened(given as ByteSource, platform.open, options, (opened) => guarded(attempt(opened)));
     // The engine is probed while the answer is on its way. A getter alone would count as pure and be left out.
     this.#settingsFor(undefined);
     return loading;
   }
 
-  get #settings(): ReturnType<typeof settingsOf> {
+  get #settings(): RuntimeSettings {
     return (this.#found ??= settingsOf(this.#options, this.#platform));
   }
 
   #settingsFor(threads: number | undefined): Settings {
-    return threads === undefined ? this.#settings : settingsOf({ ...this.#options, threads: Math.min(threads, this.#settings.threads) }, this.#platform, this.#settings.found);
+    return threads === undefined ? this.#settings : settingsOf({ ...this.#options, threads: Math.min(threads, this.#settings.threads) }, this.#platform, this.#settings.features);
   }
 
   /** A new worker; none where its script cannot run, because of the page's policy or its origin, which is no reason to fail. */
@@ -195,12 +188,12 @@ export class Runtime {
   }
 
   #live(): Model[] {
-    for (const model of this.#models) if (model.disposed) this.#models.delete(model);
-    return [...this.#models];
+    return (this.#models = this.#models.filter(({ disposed }) => !disposed));
   }
 
   #log(level: 'warn' | 'info', ...text: unknown[]): void {
-    if (LEVELS.indexOf(level) <= this.#level) console[level]('wasm-torch:', ...text);
+    const { debug, log_level = debug ? 'debug' : '' } = this.#options;
+    if (LEVELS.indexOf(level) <= LEVELS.indexOf(log_level)) console[level]('wasm-torch:', ...text);
   }
 }
 

@@ -3,7 +3,7 @@
 import { platform } from './browser.js';
 import { Engine } from './engine.js';
 import { toPlain } from './errors.js';
-import type { Progress } from './load.js';
+import { load, type Progress } from './load.js';
 import { hold, lockName } from './lock.js';
 import type { Port } from './port.js';
 import type { Notice, Reply, Request } from './remote.js';
@@ -37,7 +37,7 @@ export function serveModels(): void {
       const { settings } = request;
       const engine = await (request.kind === 'start'
         ? Engine.start(request.loaded, here, settings)
-        : Engine.load({ ...request, next, owned: true, fromCache: false, settle: async () => {} }, here, settings, { ...request.options, onProgress }));
+        : load({ ...request.file, next }, request.variant, platform.open, (loaded) => Engine.start(loaded, here, settings), { ...request.options, onProgress }));
       engines.push(engine);
       return [{ info: engine.info, memory: engine.memory, stopFlag: engine.stopFlag() }];
     }
@@ -69,7 +69,6 @@ export function serveModels(): void {
     }
   };
 
-  say({});
   // A page is not told when its worker is terminated, but it gets the lock that the worker held.
   void hold(lockName()).then((lock) => say({ lock }));
 }

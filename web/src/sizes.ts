@@ -20,10 +20,9 @@ export interface SymbolInfo {
 /** `128`, `"seq"` or `["+", ["*", 2, "seq"], 1]`. */
 export type Size = number | string | readonly [fn: string, a: Size, b: Size];
 
-type Values = ReadonlyMap<string, number>;
+type Symbols = readonly SymbolInfo[];
 
 const FUNCTIONS: Record<string, (a: number, b: number) => number> = {
-  __proto__: null!,
   '+': (a, b) => a + b,
   '*': (a, b) => a * b,
   floordiv: (a, b) => Math.floor(a / b),
@@ -32,11 +31,10 @@ const FUNCTIONS: Record<string, (a: number, b: number) => number> = {
   max: Math.max,
 };
 
-/** NaN where a symbol has no value yet. */
-function valueOf(size: Size, values: Values): number {
-  if (typeof size === 'number') return size;
-  if (typeof size === 'string') return values.get(size) ?? NaN;
-  return Array.isArray(size) ? (FUNCTIONS[size[0]]?.(valueOf(size[1], values), valueOf(size[2], values)) ?? NaN) : NaN;
+/** `values` are those of the symbols, NaN where one is not known yet. */
+function valueOf(size: Size, symbols: Symbols, values: ArrayLike<number>): number {
+  if (Array.isArray(size)) return FUNCTIONS[size[0]]!(valueOf(size[1], symbols, values), valueOf(size[2], symbols, values));
+  return values[symbols.findIndex(({ name }) => name === size)] ?? (size as number);
 }
 
 /** `[1,seq,384]`; expressions as the manifest has them. */
@@ -46,8 +44,7 @@ export function formatSizes({ sizes, shape }: TensorInfo): string {
 
 /** The shape of an input or output for these values of the symbols, in the manifest's order. */
 export function shapeAt({ symbols = [] }: Manifest, { sizes, shape }: TensorInfo, values: ArrayLike<number>): readonly number[] {
-  const map = new Map(symbols.map(({ name }, i) => [name, values[i]!]));
-  return sizes?.map((size) => valueOf(size, map)) ?? shape;
+  return sizes?.map((size) => valueOf(size, symbols, values)) ?? shape;
 }
 
 /** The largest value of every symbol. */
@@ -70,31 +67,33 @@ export function symbolValues(
   now?: ArrayLike<number>,
 ): Int32Array {
   const { inputs, symbols = [] } = manifest;
-  const values = new Map<string, number>();
-  const unknown = now === undefined && symbols.some(({ kept }) => kept);
-  symbols.forEach(({ name, kept, max }, i) => {
-    if (!kept || now === undefined) return;
-    values.set(name, now[i]!);
-    if (now[i]! <= max) return;
-    throw new WasmTorchError('shape-mismatch', `The states are full: ${name} is ${now[i]}, at most ${max} when a call begins.`, `resetState(), or another export with \`--dim ${name}=0..${2 * max}\``);
+  const values = symbols.map(({ name, kept, max }, i) => {
+    const value = kept && now !== undefined ? now[i]! : NaN;
+    if (value > max) {
+      throw new WasmTorchError('shape-mismatch', `The states are full: ${name} is ${value}, at most ${max} when a call begins.`, `resetState(), or another export, with \`--dim ${name}=0..${2 * max}\``);
+    }
+    return value;
   });
+  const unknown = now === undefined && symbols.some(({ kept }) => kept);
   for (const info of inputs) {
     const { shape } = tensors[info.name]!;
-    const fail = (why: string, range = 'NAME=LOW..HIGH'): never => {
-      throw new WasmTorchError('shape-mismatch', `Input '${info.name}': expected shape ${formatSizes(info)}, found ${formatShape(shape)}${why}.`, `other sizes need another export, with \`--dim ${range}\``);
+    const fail = (why = '', range = 'NAME=LOW..HIGH') => {
+      throw new WasmTorchError('shape-mismatch', `Tensor '${info.name}': expected shape ${formatSizes(info)}, found ${formatShape(shape)}${why}.`, `other sizes need another export, with \`--dim ${range}\``);
     };
     const sizes: readonly Size[] = info.sizes ?? info.shape;
-    if (shape.length !== sizes.length) fail('');
+    if (shape.length !== sizes.length) fail();
     sizes.forEach((size, axis) => {
       const found = shape[axis]!;
-      const symbol = symbols.find(({ name }) => name === size);
-      if (symbol !== undefined && !(found >= symbol.min && found <= info.shape[axis]!)) {
-        fail(`: ${size} is ${symbol.min} to ${symbol.max}`, `${size}=${Math.min(found, symbol.min)}..${Math.max(found, symbol.max)}`);
+      const max = info.shape[axis]!;
+      const i = symbols.findIndex(({ name }) => name === size);
+      if (Number.isNaN(values[i])) {
+        const { min } = symbols[i]!;
+        if (found >= min && found <= max) values[i] = found;
+        else fail(`: ${size} is ${min} to ${max}`, `${size}=${Math.min(found, min)}..${Math.max(found, max)}`);
       }
-      const expected = valueOf(size, values);
-      if (symbol !== undefined && Number.isNaN(expected)) values.set(symbol.name, found);
-      else if (expected !== found && !(unknown && Number.isNaN(expected))) fail(`: dimension ${axis} must be ${expected}`);
+      const expected = valueOf(size, symbols, values);
+      if (expected !== found && !(unknown && Number.isNaN(expected))) fail(`: dimension ${axis} must be ${expected}`);
     });
   }
-  return Int32Array.from(symbols, ({ name, min }) => values.get(name) ?? min);
+  return Int32Array.from(symbols, ({ min }, i) => values[i] || min);
 }

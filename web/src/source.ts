@@ -3,8 +3,6 @@
 import { unlessAborted } from './abort.js';
 import { type CacheOption, type CachedResponse, openCached } from './cache.js';
 import { messageOf, WasmTorchError } from './errors.js';
-import type { Manifest } from './manifest.js';
-import type { NextChunk } from './stream.js';
 
 /** A URL; in Node also a path. */
 export type Address = string | URL;
@@ -18,34 +16,37 @@ export type ModuleSource = ByteSource | WebAssembly.Module;
 /** Opens an address. Each platform has its own. */
 export type OpenAddress = (address: Address, signal?: AbortSignal) => Promise<Response>;
 
+/** The next piece of a file, or undefined at its end. */
+export type NextChunk = () => Promise<Uint8Array | undefined>;
+
 /** A file whose bytes are on their way. */
 export interface Opened {
   readonly next: NextChunk;
-  /** Whether the pieces may be given away: those of a caller's bytes may not. */
-  readonly owned: boolean;
-  /** Where further files are looked for. */
-  readonly url: string | undefined;
+  /** Whether the pieces are a caller's and may not be given away. */
+  readonly held?: boolean;
+  /** Where further files are looked for, if it is known. */
+  readonly url?: string | undefined;
   /** The file's size, if it is known. */
-  readonly total: number | undefined;
-  readonly fromCache: boolean;
-  /** Its manifest, if it was read before. */
-  manifest?: Manifest | undefined;
-  /** Call once, when the bytes turned out good or not. */
-  readonly settle: (good: boolean) => Promise<void>;
+  readonly total?: number | undefined;
+  /** Gives up what is on its way or turned out wrong; whether that came from a cache. */
+  readonly drop?: () => Promise<boolean | undefined>;
 }
 
-/** Opens `source` for `use`. What came damaged out of a cache is opened once more. */
-export async function withOpened<T>(source: ByteSource, open: OpenAddress, options: OpenOptions, use: (opened: Opened) => Promise<T>): Promise<T> {
-  for (let attempt = 0; ; attempt++) {
-    const opened = await openSource(source, open, options);
+/** Whether to open a source once more, after so many attempts of which the last failed. */
+export type Again = (error: WasmTorchError, attempts: number, fromCache: boolean | undefined) => boolean | undefined;
+
+/** Opens `source` for `use`. What came damaged out of a cache is opened once more, unless told otherwise. */
+export async function withOpened<T>(source: ByteSource, open: OpenAddress, options: OpenOptions, use: (opened: Opened) => Promise<T>, again: Again = (_, attempts, fromCache) => fromCache && attempts === 1): Promise<T> {
+  for (let attempts = 1; ; attempts++) {
+    let opened: Opened | undefined;
     try {
-      const result = await use(opened);
-      void opened.settle(true);
-      return result;
+      opened = await openSource(source, open, options);
+      return await use(opened);
     } catch (error) {
-      await opened.settle(false);
+      const fromCache = await opened?.drop?.();
       options.signal?.throwIfAborted();
-      if (!opened.fromCache || attempt > 0) throw error;
+      if (!again(error as WasmTorchError, attempts, fromCache)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 200 * attempts));
     }
   }
 }
@@ -55,6 +56,8 @@ export interface OpenOptions {
   readonly cache?: CacheOption | undefined;
   /** Milliseconds without a byte after which a transfer counts as broken off: a minute unless told; 0: no limit. */
   readonly stallTimeout?: number | undefined;
+  /** The size that the file must have, if it is known. */
+  readonly size?: number;
 }
 
 const STALL = 60_000;
@@ -62,74 +65,67 @@ const STALL = 60_000;
 /** Bytes of a caller's that are taken at once: those that go to a worker are copied. */
 const PIECE = 1 << 20;
 
-const keep = async () => {};
-
 /** Opens a source of bytes. */
 export async function openSource(source: ByteSource, open: OpenAddress, options: OpenOptions): Promise<Opened> {
-  if (source instanceof ArrayBuffer) return held(new Uint8Array(source));
-  if (ArrayBuffer.isView(source)) return held(new Uint8Array(source.buffer, source.byteOffset, source.byteLength));
-  if (typeof Response !== 'undefined' && source instanceof Response) return streamed({ response: source, fromCache: false, settle: keep }, source.url, options);
+  // A buffer has no further buffer inside.
+  const { buffer = source, byteOffset, byteLength } = Object(source) as ArrayBufferView;
+  if (byteLength !== undefined) return held(new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength));
+  if (source instanceof Response) return streamed({ response: source }, source.url, options);
   if (typeof source === 'string' || source instanceof URL) {
     const address = absolute(source);
-    const opening = async (url: Address) => {
-      const response = open(url, options.signal);
-      try {
-        return await unlessAborted(response, undefined, options.stallTimeout ?? STALL);
-      } catch (cause) {
-        response.then(({ body }) => body?.cancel()).catch(() => {});
-        options.signal?.throwIfAborted();
-        throw new WasmTorchError('fetch-failed', `${source} could not be read: ${messageOf(cause)}.`, 'check the address, the network and, across origins, the CORS headers', cause);
-      }
-    };
-    const cached = options.cache && /^https?:/.test(address) ? await openCached(address, opening, options.cache) : { response: await opening(address), fromCache: false, settle: keep };
-    return streamed(cached, cached.response.url || address, options);
+    return streamed(openCached(address, () => open(address, options.signal), options.cache), address, options);
   }
-  throw new WasmTorchError('invalid-argument', `A module is loaded from an address, a Response, bytes or a WebAssembly.Module; found ${source === null ? 'null' : typeof source}.`);
+  throw new WasmTorchError('invalid-argument', `Expected an address, a Response, bytes or a WebAssembly.Module, found ${source && typeof source}.`);
 }
 
 /** The address as seen from anywhere: relative ones count from the page or the worker. */
 export function absolute(address: Address): string {
   const base = globalThis.document?.baseURI ?? globalThis.location?.href;
-  return base === undefined ? String(address) : new URL(address, base).href;
+  return base ? new URL(address, base).href : String(address);
 }
 
 function held(bytes: Uint8Array): Opened {
   let at = 0;
   const next = async () => (at < bytes.length ? bytes.subarray(at, (at += PIECE)) : undefined);
-  return { next, owned: false, url: undefined, total: bytes.length, fromCache: false, settle: keep };
+  return { next, held: true, total: bytes.length };
 }
 
-function streamed({ response, fromCache, settle }: CachedResponse, url: string, { signal, stallTimeout = STALL }: OpenOptions): Opened {
-  const where = url || 'The response';
-  // A part is no answer: nobody asked for a range.
-  if (!response.ok || response.status === 206) {
-    throw new WasmTorchError('fetch-failed', `${where}: expected status 200, found ${response.status} ${response.statusText}.`, 'check the address');
-  }
-  const reader = response.body?.getReader();
-  const length = response.headers.get('Content-Length');
-  const total = length !== null && response.headers.get('Content-Encoding') === null ? Number(length) : undefined;
-  let received = 0;
-  const next = async () => {
-    try {
-      const value = reader && (await unlessAborted(reader.read(), signal, stallTimeout)).value;
-      if (value !== undefined) received += value.length;
-      else if (total !== undefined && received < total) throw new Error(`found ${received} of ${total} bytes`);
-      return value;
-    } catch (cause) {
-      void reader?.cancel().catch(() => {});
-      signal?.throwIfAborted();
-      throw new WasmTorchError('fetch-failed', `${where}: the transfer broke off: ${messageOf(cause)}.`, 'try again', cause);
-    }
+async function streamed(opening: CachedResponse | Promise<CachedResponse>, address: string, options: OpenOptions): Promise<Opened> {
+  const where = address || 'The response';
+  const answered = async () => {
+    const answer = await opening;
+    const { status } = answer.response;
+    // A part is no answer: nobody asked for a range.
+    if (status !== 200) throw new Error(`expected status 200, found ${status}`);
+    return answer;
+  };
+  const { response, drop } = await received(answered(), where, options);
+  const { body, headers, url } = response;
+  const reader = body?.getReader();
+  const total = options.size || Number(!headers.has('Content-Encoding') && headers.get('Content-Length')) || undefined;
+  let bytes = 0;
+  const read = async () => {
+    const piece = (await reader?.read())?.value;
+    if (piece) bytes += piece.length;
+    if (bytes > options.size! || (!piece && bytes < total!)) throw new Error(`found ${bytes} of ${total} bytes`);
+    return piece;
   };
   return {
-    next,
-    owned: true,
-    url: url || undefined,
+    next: () => received(read(), where, options),
+    url: url || address,
     total,
-    fromCache,
-    settle: async (good) => {
-      if (!good) void reader?.cancel().catch(() => {});
-      await settle(good);
+    async drop() {
+      void reader?.cancel().catch(() => {});
+      return drop?.();
     },
   };
+}
+
+/** What comes over the network, if it comes in time. */
+async function received<T>(coming: Promise<T>, where: string, { signal, stallTimeout = STALL }: OpenOptions): Promise<T> {
+  try {
+    return await unlessAborted(coming, signal, stallTimeout);
+  } catch (cause) {
+    throw new WasmTorchError('fetch-failed', `${where} could not be read: ${messageOf(cause)}.`, 'try again, or check the address, the network and CORS headers', cause);
+  }
 }

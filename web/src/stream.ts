@@ -1,9 +1,8 @@
-// Reads a WebAssembly file piece by piece as its bytes arrive. It knows sections and numbers, not what they mean.
+// The beginning of a module's file as its bytes arrive: from a source of bytes to its manifest and what follows. It reads no parts.
 
 import { damaged, WasmTorchError } from './errors.js';
-
-/** The next piece of the file, or undefined at its end. */
-export type NextChunk = () => Promise<Uint8Array | undefined>;
+import { type Manifest, MANIFEST_NAME, parseManifest } from './manifest.js';
+import type { Opened } from './source.js';
 
 /** What a file that is no module begins with, and what that file is. */
 const LOOKALIKES: Readonly<Record<string, string>> = {
@@ -16,92 +15,62 @@ const LOOKALIKES: Readonly<Record<string, string>> = {
 /** The first eight bytes of every module. */
 export const HEADER = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 
-/** One section: its id and how many bytes it has left. */
-export interface Section {
-  readonly id: number;
-  readonly size: number;
+/** A file whose manifest is known. `next` goes on behind the manifest's section. */
+export interface ModuleFile extends Opened {
+  readonly manifest: Manifest;
+  /** Bytes up to there. */
+  readonly position: number;
 }
 
-export function truncated(message: string): WasmTorchError {
-  return damaged(message, undefined, 'cut off');
+/** Reads a file up to its manifest, which is its first section. */
+export async function readBeginning(opened: Opened): Promise<ModuleFile> {
+  let head = new Uint8Array();
+  for (;;) {
+    const found = beginning(head);
+    if (found !== undefined) {
+      let rest: Uint8Array | undefined = head.subarray(found.position);
+      const next = async () => {
+        const piece = rest ?? (await opened.next());
+        rest = undefined;
+        return piece;
+      };
+      return { ...opened, ...found, next };
+    }
+    const piece = await opened.next();
+    if (piece === undefined) throw truncated(head.length, 'the end of its manifest');
+    head = concatenate([head, piece]);
+  }
 }
 
-export class ModuleReader {
-  /** Bytes of the file read so far. */
-  position = 0;
-  /** Where the section at hand ends, or the header. */
-  end = 8;
-  readonly #next: NextChunk;
-  #chunk: Uint8Array = new Uint8Array();
+/** The manifest in the bytes of a module file. */
+export function readManifest(bytes: Uint8Array): Manifest {
+  return beginning(bytes)?.manifest ?? parseManifest(undefined);
+}
 
-  constructor(next: NextChunk) {
-    this.#next = next;
+/** The manifest and where its section ends; undefined when the bytes end before. Throws unless they begin as a module of ours does. */
+function beginning(bytes: Uint8Array): { manifest: Manifest; position: number } | undefined {
+  const head = bytes.subarray(0, HEADER.length);
+  if (!head.every((byte, i) => byte === HEADER[i])) {
+    const found = hex(head, ' ');
+    const what = Object.entries(LOOKALIKES).find(([start]) => found.startsWith(start))?.[1];
+    throw new WasmTorchError('invalid-module', `Not a WebAssembly module: expected it to begin with ${hex(HEADER, ' ')}, found ${found}${what ? `: ${what}` : ''}.`, 'pass the .wasm that `wasm-torch export` wrote');
   }
+  let at = HEADER.length + 1;
+  let size = 0;
+  for (let scale = 1, byte = 0x80; byte >= 0x80; scale *= 0x80) {
+    byte = bytes[at++] ?? 0;
+    size += (byte & 0x7f) * scale;
+  }
+  const position = at + size;
+  if (position > bytes.length || size === 0) return;
+  const contents = at + MANIFEST_NAME.length;
+  const named = new TextDecoder().decode(bytes.subarray(at, contents)) === MANIFEST_NAME;
+  return { manifest: parseManifest(named ? bytes.subarray(contents, position) : undefined), position };
+}
 
-  /** The next section, or undefined at the end of the file. The first call reads the header; throws unless it is a module's. */
-  async section(): Promise<Section | undefined> {
-    if (this.position === 0) {
-      const parts: Uint8Array[] = [];
-      await this.pieces(8, (piece) => parts.push(piece)).catch(() => {});
-      const head = concatenate(parts);
-      if (!head.every((byte, i) => byte === HEADER[i])) {
-        const found = hex(head, ' ');
-        const what = Object.entries(LOOKALIKES).find(([start]) => found.startsWith(start))?.[1];
-        throw new WasmTorchError('invalid-module', `Not a WebAssembly module: expected it to begin with ${hex(HEADER, ' ')}, found ${found}${what ? `: ${what}` : ''}.`, 'pass the .wasm that `wasm-torch export` wrote');
-      }
-      if (head.length < 8) throw this.#ended();
-    }
-    if (!(await this.#fill())) return undefined;
-    this.end = this.position + 2;
-    const id = (await this.bytes(1))[0]!;
-    const size = await this.number();
-    this.end = this.position + size;
-    return { id, size };
-  }
-
-  /** A LEB128 number of 32 bits; of a signed one the unsigned number with the same bits, as addresses are. */
-  async number(signed?: boolean): Promise<number> {
-    let value = 0;
-    for (let shift = 0; ; ) {
-      const byte = (await this.bytes(1))[0]!;
-      value |= (byte & 0x7f) << shift;
-      shift += 7;
-      if (byte > 0x7f && shift < 35) continue;
-      return (signed && shift < 32 && byte & 0x40 ? value | (-1 << shift) : value) >>> 0;
-    }
-  }
-
-  /** The next `count` bytes: a view where one piece holds them, else a copy. */
-  async bytes(count: number): Promise<Uint8Array<ArrayBuffer>> {
-    const parts: Uint8Array[] = [];
-    await this.pieces(count, (piece) => parts.push(piece));
-    return (parts.length === 1 ? parts[0]! : concatenate(parts)) as Uint8Array<ArrayBuffer>;
-  }
-
-  /** Hands the next `count` bytes to `take`, piece by piece. */
-  async pieces(count: number, take: (piece: Uint8Array) => void): Promise<void> {
-    for (const end = this.position + count; this.position < end; ) {
-      if (!(await this.#fill())) throw this.#ended();
-      const piece = this.#chunk.subarray(0, end - this.position);
-      this.#chunk = this.#chunk.subarray(piece.length);
-      this.position += piece.length;
-      take(piece);
-    }
-  }
-
-  /** Makes sure that a byte is there; false at the end of the file. */
-  async #fill(): Promise<boolean> {
-    while (this.#chunk.length === 0) {
-      const chunk = await this.#next();
-      if (chunk === undefined) return false;
-      this.#chunk = chunk;
-    }
-    return true;
-  }
-
-  #ended(): WasmTorchError {
-    return truncated(`The part at hand needs ${this.end} bytes, the module ends after ${this.position}.`);
-  }
+/** A file that ends too early. */
+export function truncated(found: number, expected: string): WasmTorchError {
+  return damaged(`The file ends after ${found} bytes, before ${expected}.`, undefined, 'cut off');
 }
 
 /** Bytes as pairs of digits. */

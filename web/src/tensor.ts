@@ -1,6 +1,6 @@
 // A tensor: elements, shape and element type on the JavaScript side. It holds no module memory.
 
-import { convert, DTYPES, type DType, dtypeNamed, dtypeOfArray, type TypedArray } from './dtype.js';
+import { convert, DTYPES, type DType, dtypeOf, findDType, NAMES, type TypedArray } from './dtype.js';
 import { WasmTorchError } from './errors.js';
 
 /** Numbers, nested as deep as the tensor has dimensions, or flat with a shape given beside it. */
@@ -22,7 +22,7 @@ export class Tensor {
   /** Elements in row-major order. Throws when the tensor was disposed. */
   get data(): TypedArray {
     if (this.#data === undefined) {
-      throw new WasmTorchError('disposed', 'The tensor was disposed; its data is gone.', 'call dispose() after the last use');
+      throw new WasmTorchError('disposed', 'The tensor was disposed.', 'call dispose() after the last use');
     }
     return this.#data;
   }
@@ -49,7 +49,7 @@ export function elementCount(shape: readonly number[]): number {
 
 /** `[1,28,28]`. */
 export function formatShape(shape: readonly number[]): string {
-  return `[${shape.join(',')}]`;
+  return `[${shape}]`;
 }
 
 /**
@@ -59,44 +59,28 @@ export function formatShape(shape: readonly number[]): string {
  * f32 for plain numbers, as in PyTorch. Values are converted when `dtype` asks for it and must fit.
  */
 export function createTensor(data: TypedArray | Uint8ClampedArray | NestedArray, shape?: readonly number[], dtype?: string): Tensor {
-  const wanted = dtype === undefined ? undefined : dtypeNamed(dtype);
-  if (ArrayBuffer.isView(data)) {
-    const view = data instanceof Uint8ClampedArray ? new Uint8Array(data.buffer, data.byteOffset, data.length) : data;
-    const type = wanted ?? dtypeOfArray(view);
-    const elements = view instanceof DTYPES[type] && type !== 'bool' ? view : convert(view, type);
-    return checked(elements, shape ?? [view.length], type);
+  if (!Array.isArray(data) && !ArrayBuffer.isView(data)) {
+    throw new WasmTorchError('invalid-argument', `Data is a typed or plain array; found ${typeof data}.`);
   }
-  if (!Array.isArray(data)) {
-    throw new WasmTorchError('invalid-argument', `A tensor's data is a typed or plain array; found ${typeof data}.`);
+  let flat: any = data instanceof Uint8ClampedArray ? new Uint8Array(data.buffer, data.byteOffset, data.length) : data;
+  const nesting = [flat.length];
+  // One level of nesting at a time.
+  while (Array.isArray(flat) && flat.some(Array.isArray)) {
+    const [length, ...others] = new Set(flat.map((item) => item?.length));
+    if (others.length > 0) throw new WasmTorchError('shape-mismatch', `Nested arrays must be equally long; found ${length} and ${others}.`);
+    nesting.push(length);
+    const parts = [];
+    for (const item of flat) for (const part of item) parts.push(part);
+    flat = parts;
   }
-  const flat: (number | bigint | boolean)[] = [];
-  const nesting = flatten(data as NestedArray, flat);
-  const first = flat[0];
-  const type = wanted ?? (typeof first === 'bigint' ? 'i64' : typeof first === 'boolean' ? 'bool' : 'f32');
-  return checked(convert(flat, type), shape ?? nesting, type);
-}
-
-function checked(data: TypedArray, shape: readonly number[], dtype: DType): Tensor {
-  const bad = shape.find((dim) => !Number.isSafeInteger(dim) || dim < 0);
-  if (bad !== undefined) {
-    throw new WasmTorchError('invalid-argument', `Dimension ${bad} of shape ${formatShape(shape)} is not a whole number ≥ 0.`);
+  const type = dtype === undefined ? dtypeOf(flat) : findDType(dtype);
+  if (type === undefined) throw new WasmTorchError('invalid-argument', `'${dtype}' is not a data type.`, `use one of ${NAMES.join(', ')}`);
+  const elements: TypedArray = flat instanceof DTYPES[type] && type !== 'bool' ? flat : convert(flat, type);
+  const dims = shape ?? nesting;
+  const bad = dims.find((dim) => !Number.isSafeInteger(dim) || dim < 0);
+  if (bad !== undefined) throw new WasmTorchError('invalid-argument', `Dimension ${bad} is not a size.`);
+  if (elementCount(dims) !== elements.length) {
+    throw new WasmTorchError('shape-mismatch', `Shape ${formatShape(dims)} has ${elementCount(dims)} elements; found ${elements.length}.`);
   }
-  if (elementCount(shape) !== data.length) {
-    throw new WasmTorchError('shape-mismatch', `Shape ${formatShape(shape)} has ${elementCount(shape)} elements; found ${data.length} in the data.`);
-  }
-  return new Tensor(data, shape, dtype);
-}
-
-/** Appends the leaves of `nested` to `flat` and returns its shape. */
-function flatten(nested: NestedArray, flat: (number | bigint | boolean)[]): number[] {
-  let inner: number[] | undefined;
-  for (const item of nested) {
-    const shape = Array.isArray(item) ? flatten(item as NestedArray, flat) : [];
-    if (!Array.isArray(item)) flat.push(item as number | bigint | boolean);
-    if (inner !== undefined && formatShape(inner) !== formatShape(shape)) {
-      throw new WasmTorchError('shape-mismatch', `Nested arrays must be equally long; found ${formatShape(inner)} beside ${formatShape(shape)}.`);
-    }
-    inner = shape;
-  }
-  return [nested.length, ...(inner ?? [])];
+  return new Tensor(elements, dims, type);
 }

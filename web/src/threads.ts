@@ -14,8 +14,7 @@ export type ThreadStart = readonly [module: WebAssembly.Module, memory: WebAssem
 
 /** How the end of a thread is noticed, and where a 1 says so. */
 export interface Watch {
-  readonly memory: WebAssembly.Memory;
-  readonly address: number;
+  readonly flag: Int32Array;
   readonly locks: readonly string[];
 }
 
@@ -56,7 +55,7 @@ export class ThreadPool {
     if (!ready) this.#fail(`they took longer than ${START_MS / 1000} s`);
     if (this.#failure === undefined) {
       // Modules of earlier compilers cannot be told.
-      if (watch !== undefined && exports.watch !== undefined) watch({ memory: exports.memory, address: exports.watch() >>> 0, locks });
+      if (watch !== undefined && exports.watch !== undefined) watch({ flag: new Int32Array(exports.memory.buffer, exports.watch() >>> 0, 1), locks });
       return;
     }
     const why = `The threads could not be started: ${this.#failure}.`;

@@ -2,6 +2,7 @@
 
 import { VARIANTS } from './abi.generated.js';
 import { WasmTorchError } from './errors.js';
+import type { Features } from './features.js';
 
 /** The code of a file comes in up to four kinds. */
 export type VariantName = 'baseline' | 'relaxed' | 'threads' | 'relaxed+threads';
@@ -21,27 +22,28 @@ export interface Offer {
   readonly variants?: readonly Variant[];
 }
 
-/** The file's own code first, then the further variants. */
-export function offered(manifest: Offer): Variant[] {
-  return [{ name: manifest.variant ?? 'baseline', features: manifest.features }, ...(manifest.variants ?? [])];
+/** The file's own code and the further variants, the best first. */
+function offered(manifest: Offer): Variant[] {
+  const all: Variant[] = [{ name: manifest.variant ?? 'baseline', features: manifest.features }, ...(manifest.variants ?? [])];
+  return VARIANTS.flatMap((name) => all.filter((variant) => variant.name === name));
 }
 
 /** The most preferred variant whose features are all available; undefined when there is none. */
 export function selectVariant(manifest: Offer, available: ReadonlySet<string>): Variant | undefined {
-  const candidates = offered(manifest).filter(({ features }) => features.every((feature) => available.has(feature)));
-  return VARIANTS.map((name) => candidates.find((variant) => variant.name === name)).find((found) => found !== undefined);
+  return offered(manifest).find(({ features }) => features.every((name) => available.has(name)));
 }
 
 /** As `selectVariant`, or the one that `forced` names; an error says what is missing. */
-export function chooseVariant(manifest: Offer, available: ReadonlySet<string>, why: Readonly<Record<string, string>>, forced?: VariantName): Variant {
+export function chooseVariant(manifest: Offer, features: Features, forced?: VariantName): Variant {
   const all = offered(manifest);
-  const asked = forced === undefined ? all : all.filter(({ name }) => name === forced);
-  if (asked.length === 0) {
+  const lacking = (variant: Variant) => variant.features.filter((name) => features[name] !== '');
+  // Those that lack the same number of features stay in order.
+  const best = all.filter(({ name }) => name === (forced ?? name)).sort((a, b) => lacking(a).length - lacking(b).length)[0];
+  if (!best) {
     throw new WasmTorchError('invalid-argument', `The module has no variant '${forced}'; it has ${all.map(({ name }) => name).join(', ')}.`, 'export it again with `--variants all`');
   }
-  const chosen = forced === undefined ? selectVariant(manifest, available) : asked.find(({ features }) => features.every((feature) => available.has(feature)));
-  if (chosen !== undefined) return chosen;
-  const missing = asked.map(({ features }) => features.filter((feature) => !available.has(feature))).sort((a, b) => a.length - b.length)[0]!;
-  const reasons = missing.flatMap((feature) => why[feature] ?? []);
-  throw new WasmTorchError(missing.includes('simd128') ? 'no-simd' : 'unsupported-feature', `The module needs ${missing.join(', ')}, which is not available here${reasons.length > 0 ? `: ${reasons.join('; ')}` : ''}.`, 'export with `--variants all` to have a variant for every engine');
+  const missing = lacking(best);
+  if (missing.length === 0) return best;
+  const reasons = missing.map((name) => `${name}, but ${features[name] ?? 'it is unknown here'}`);
+  throw new WasmTorchError(missing.includes('simd128') ? 'no-simd' : 'unsupported-feature', `The module needs ${reasons.join('; ')}.`, 'export it again with `--variants all`');
 }

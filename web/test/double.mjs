@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 
-import { assemble, I, T } from './wasm.mjs';
+import { assemble, customSection, I, join, pieces, T } from './wasm.mjs';
 
 const ARENA = 1024;
 const STATUS = 16;
@@ -18,7 +18,7 @@ const PAGES = 1;
 
 /** Its manifest, which a test may change. */
 export const manifest = () => ({
-  abi: 3,
+  abi: 4,
   producer: 'hand-made',
   model: 'double',
   inputs: [{ name: 'x', dtype: 'f32', shape: [2, 3], offset: X, bytes: 24 }],
@@ -96,14 +96,21 @@ const threadFunctions = (worker) => [
 const globals = [{ name: 'arena_base', value: ARENA }];
 const json = (value) => new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value));
 
+/** A file of these pieces behind their manifest: `describe` makes it from the parts. */
+function file(content, describe) {
+  const parts = content.map(([bytes, place]) => [bytes.length, place]);
+  const described = describe(parts);
+  return join([...(described === null ? [] : [customSection('wasm-torch.manifest', json(described))]), ...content]);
+}
+
 /** The module's bytes. `section` replaces the manifest's text, `without` drops one export, with `fixed` the arena's base cannot be set. */
 export function doubleModule({ run = 'double', change = (m) => m, section, without, fixed } = {}) {
-  return assemble({
+  const content = pieces({
     functions: functions(run).filter(({ name }) => name !== without),
     globals: globals.map((global) => ({ ...global, fixed })),
     pages: PAGES,
-    customs: section === null ? [] : [{ name: 'wasm-torch.manifest', bytes: json(section ?? change(manifest())) }],
   });
+  return file(content, (parts) => (section === undefined ? change({ ...manifest(), parts }) : section));
 }
 
 /** The features that the hand-made variants need. */
@@ -129,7 +136,7 @@ export function variantsModule({ run = 'weights', names = Object.keys(VARIANTS),
       pages: PAGES,
       imported: { maximum: PAGES + 1, shared: threads },
     });
-    return { name: `wasm-torch.variant.${name}`, bytes };
+    return { name: `wasm-torch.variant.${name}`, bytes, place: name };
   });
   const base = manifest();
   const described = {
@@ -140,12 +147,13 @@ export function variantsModule({ run = 'weights', names = Object.keys(VARIANTS),
     weights_sha256: [createHash('sha256').update(memory).digest('hex')],
     external_weights: external ? { chunk_bytes: weights.length, chunks: external } : null,
   };
-  return assemble({
+  const content = pieces({
     functions: functions(run, grows),
     globals,
     pages: PAGES,
-    customs: [{ name: 'wasm-torch.manifest', bytes: json(change(described)) }, ...customs],
+    customs,
     data: external ? [] : [{ address: STOP, bytes: [0, 0, 0, 0] }, { address: SCALE, bytes: stored ?? weights }],
     trailing: [{ name: 'wasm-torch.report', bytes: json('{}') }],
   });
+  return file(content, (parts) => change({ ...described, parts }));
 }

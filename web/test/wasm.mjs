@@ -68,11 +68,13 @@ export const I = {
 
 /**
  * `functions` are `{name, params, results, locals, body}` (types as in `T`, locals beyond the parameters), `globals` are
- * i32 `{name, value, fixed}`, mutable unless fixed, `customs` and `trailing` are `{name, bytes}`, first and last in the file, `data` are
+ * i32 `{name, value, fixed}`, mutable unless fixed, `customs` and `trailing` are `{name, bytes, place}`, first and last in the file, `data` are
  * `{address, bytes}`. All functions, globals and the memory are exported. `imported` says how `env.memory` comes in:
  * `{maximum, shared}`; without it the module owns its memory.
+ *
+ * What follows the header, in pieces `[bytes, place]`: to an address, to the code of `name`, or nowhere.
  */
-export function assemble({ functions, globals = [], pages, imported, customs = [], trailing = [], data = [] }) {
+export function pieces({ functions, globals = [], pages, imported, customs = [], trailing = [], data = [], name = 'baseline' }) {
   const exported = [
     ...(pages ? [[...text('memory'), 2, 0]] : []),
     ...globals.map(({ name }, i) => [...text(name), 3, ...unsigned(i)]),
@@ -81,19 +83,40 @@ export function assemble({ functions, globals = [], pages, imported, customs = [
   const code = functions.map(({ locals = [], body }) =>
     sized([...vector(locals.map((type) => [1, type])), ...body.flat(), ...I.end]),
   );
-  const custom = ({ name, bytes }) => section(0, [...text(name), ...bytes]);
-  const segments = data.map(({ address, bytes }) => [0, ...I.i32(address), ...I.end, ...sized([...bytes])]);
-  return Uint8Array.from([
-    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+  const imports = (limits) => section(2, vector([[...text('env'), ...text('memory'), 2, ...limits]]));
+  const custom = ({ name, bytes, place = null }) => {
+    const whole = section(0, [...text(name), ...bytes]);
+    return [[whole.slice(0, whole.length - bytes.length), null], [bytes, place]];
+  };
+  const segments = data.flatMap(({ address, bytes }) => [[[0, ...I.i32(address), ...I.end, ...unsigned(bytes.length)], null], [[...bytes], address]]);
+  const count = unsigned(data.length);
+  const payload = segments.reduce((sum, [bytes]) => sum + bytes.length, count.length);
+  return [
     ...customs.flatMap(custom),
-    ...section(1, vector(functions.map(({ params = [], results = [] }) => [0x60, ...vector(params), ...vector(results)]))),
-    ...(imported ? section(2, vector([[...text('env'), ...text('memory'), 2, imported.shared ? 3 : 1, ...unsigned(pages), ...unsigned(imported.maximum)]])) : []),
-    ...section(3, vector(functions.map((_, i) => unsigned(i)))),
-    ...(pages && !imported ? section(5, vector([[0, ...unsigned(pages)]])) : []),
-    ...(globals.length ? section(6, vector(globals.map(({ value, fixed }) => [T.i32, fixed ? 0 : 1, ...I.i32(value), ...I.end]))) : []),
-    ...section(7, vector(exported)),
-    ...section(10, vector(code)),
-    ...(segments.length ? section(11, vector(segments)) : []),
+    [section(1, vector(functions.map(({ params = [], results = [] }) => [0x60, ...vector(params), ...vector(results)]))), name],
+    ...(imported ? [[imports([imported.shared ? 3 : 1, ...unsigned(pages), ...unsigned(imported.maximum)]), name]] : []),
+    ...(pages && !imported ? custom({ name: 'wasm-torch.import', bytes: imports([0, ...unsigned(pages)]), place: name }) : []),
+    [section(3, vector(functions.map((_, i) => unsigned(i)))), name],
+    ...(pages && !imported ? [[section(5, vector([[0, ...unsigned(pages)]])), null]] : []),
+    ...(globals.length ? [[section(6, vector(globals.map(({ value, fixed }) => [T.i32, fixed ? 0 : 1, ...I.i32(value), ...I.end]))), name]] : []),
+    [section(7, vector(exported)), name],
+    [section(10, vector(code)), name],
+    ...(data.length ? [[[11, ...unsigned(payload), ...count], null], ...segments] : []),
     ...trailing.flatMap(custom),
-  ]);
+  ];
+}
+
+/** A module of `pieces`, whatever places they have. */
+export function join(pieces) {
+  return Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, ...pieces.flatMap(([bytes]) => [...bytes])]);
+}
+
+/** The module that `pieces` describes. */
+export function assemble(module) {
+  return join(pieces(module));
+}
+
+/** A custom section as a piece. */
+export function customSection(name, bytes) {
+  return [section(0, [...text(name), ...bytes]), null];
 }

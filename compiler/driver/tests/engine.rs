@@ -138,5 +138,5 @@ fn a_manifest_that_lies_is_refused() {
     };
     assert!(lie(r#""dtype":"f32""#, r#""dtype":"f99""#).contains("`x` has the unknown type f99"));
     assert!(lie(r#""shape":[4]"#, r#""shape":[5]"#).contains("`x` takes 16 bytes, which is not f32[5]"));
-    assert!(lie(r#""abi":3"#, r#""abi":9"#).contains("ABI version 9"));
+    assert!(lie(r#""abi":4"#, r#""abi":9"#).contains("ABI version 9"));
 }

@@ -89,6 +89,7 @@ pub fn manifest(plan: &Plan, info: &LinkInfo, layout: &Layout, own: Variant, var
         weights_sha256: weights::hashes(plan, layout),
         symbols: symbols(plan),
         external_weights: None,
+        parts: Vec::new(),
     }
 }
 

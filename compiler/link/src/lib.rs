@@ -214,7 +214,7 @@ pub fn link_optimised(
         manifest.external_weights = Some(external);
         (chunks, stored) = (files, 0);
     }
-    let (wasm, mut sizes) = assemble::assemble(&sections, &extras, &manifest, plan, &layout, stored, &records)?;
+    let (wasm, mut sizes) = assemble::assemble(*own, &sections, &extras, &mut manifest, plan, &layout, stored, &records)?;
     sizes.kernels = own_plan.kernels.iter().map(|kernel| kernel.name.clone()).zip(kernel_bytes).collect();
     describe::validate(*own, &wasm)?;
     Ok(Linked { wasm, manifest, sizes, chunks })

@@ -64,6 +64,7 @@ pub fn read_sizes(bytes: &[u8]) -> Result<Sizes, ManifestError> {
             (CUSTOM, name) if name.starts_with(abi::VARIANT_SECTION) => {
                 sizes.variants.push((name[abi::VARIANT_SECTION.len()..].to_string(), size));
             }
+            (CUSTOM, abi::IMPORT_SECTION) => sizes.code += size,
             (CUSTOM, _) => sizes.names += size,
             (DATA, _) => {
                 let stored = weight_bytes(&section, &manifest)?;
@@ -139,12 +140,17 @@ pub fn read_image(bytes: &[u8]) -> Result<Image<'_>, ManifestError> {
     Ok(Image { manifest, data, sections, own })
 }
 
-/// The active segments of a data section.
 fn segments<'a>(section: &Section<'a>) -> Result<Vec<DataSegment<'a>>, ManifestError> {
     let start = section.range.start as u64;
+    let reader = DataSectionReader::new(BinaryReader::new(section.contents, start));
+    reader.and_then(active_segments).map_err(|error| damaged(start, &error))
+}
+
+/// The active segments of a data section.
+pub fn active_segments(section: DataSectionReader<'_>) -> Result<Vec<DataSegment<'_>>, wasmparser::Error> {
     let mut segments = Vec::new();
-    for segment in DataSectionReader::new(BinaryReader::new(section.contents, start)).map_err(|error| damaged(start, &error))? {
-        let segment = segment.map_err(|error| damaged(start, &error))?;
+    for segment in section {
+        let segment = segment?;
         if let DataKind::Active { offset_expr, .. } = segment.kind
             && let Ok(Operator::I32Const { value }) = offset_expr.get_operators_reader().read()
         {

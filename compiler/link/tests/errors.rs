@@ -167,18 +167,18 @@ fn bytes_that_are_no_module() {
         expect!["the module is damaged at byte 8: invalid var_u32: integer representation too long"],
     );
     check(
-        &with_manifest(br#"{"abi":4,"zebra":[]}"#),
+        &with_manifest(br#"{"abi":5,"zebra":[]}"#),
         expect![[r#"
-            the module has ABI version 4, this program knows 3
+            the module has ABI version 5, this program knows 4
             hint: use a newer wasm-torch"#]],
     );
     check(
         &with_manifest(br#"{"abi":0}"#),
         expect![[r#"
-            the module has ABI version 0, this program knows 3
+            the module has ABI version 0, this program knows 4
             hint: export the model again"#]],
     );
-    check(&with_manifest(br#"{"abi":3}"#), expect!["the manifest cannot be read: missing field `producer`"]);
+    check(&with_manifest(br#"{"abi":4}"#), expect!["the manifest cannot be read: missing field `producer`"]);
     check(&with_manifest(b"\xff\xff"), expect!["the manifest cannot be read: expected value at line 1 column 1"]);
 }
 

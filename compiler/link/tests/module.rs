@@ -59,6 +59,7 @@ fn sections_come_in_streaming_order() {
     expect![[r#"
         custom wasm-torch.manifest
         7 types
+        custom wasm-torch.import
         17 functions
         1 table
         1 memory

@@ -2,12 +2,13 @@
 
 mod common;
 
-use abi::manifest::{Manifest, Variant};
+use abi::manifest::{Manifest, Part, Place, Variant};
 use common::{linked, plan};
-use link::{Kind, LinkError, LinkInfo, difference, link, link_variants, read_image, read_manifest, read_sizes};
+use link::{DataSegment, Kind, LinkError, LinkInfo, difference, link, link_variants, read_image, read_manifest, read_sizes};
 use lower::plan::Plan;
 use serde_json::Value;
-use wasmparser::{Parser, Payload, TypeRef};
+use std::collections::BTreeMap;
+use wasmparser::{Parser, Payload, TypeRef, WasmFeatures};
 
 fn info(variants: &[Kind]) -> LinkInfo {
     LinkInfo { variants: variants.to_vec(), ..LinkInfo::default() }
@@ -37,8 +38,47 @@ fn four_variants_lie_between_manifest_and_code() {
     let sections = [Kind::Relaxed, Kind::Threads, Kind::RelaxedThreads].map(Kind::section);
     assert_eq!(order[0], abi::MANIFEST_SECTION);
     assert_eq!(order[1..4], sections);
-    assert_eq!(order[4..], ["types", "code", "data"]);
+    assert_eq!(order[4..], ["types", abi::IMPORT_SECTION, "code", "data"]);
     assert_eq!(file, link_variants(&plan(), &relaxed(&plan()), &info(&Kind::ALL)).expect("links").wasm, "the same bytes every time");
+}
+
+/// What a host that streams makes of a file: by the manifest's parts alone, code by variant and bytes by address.
+fn by_parts(file: &[u8]) -> (BTreeMap<String, Vec<u8>>, Vec<DataSegment<'_>>) {
+    let manifest = read_image(file).expect("reads").manifest;
+    let follows: usize = manifest.parts.iter().map(|Part(bytes, _)| *bytes as usize).sum();
+    let (mut code, mut data) = (BTreeMap::<String, Vec<u8>>::new(), vec![]);
+    let mut rest = &file[file.len() - follows..];
+    for Part(bytes, place) in manifest.parts {
+        let (piece, behind) = rest.split_at(bytes as usize);
+        rest = behind;
+        match place {
+            Place::Memory(address) => data.push(DataSegment { address, bytes: piece }),
+            Place::Code(name) => code.entry(name).or_default().extend(piece),
+            Place::Nowhere => {}
+        }
+    }
+    (code, data)
+}
+
+#[test]
+fn parts_are_the_code_of_each_variant_and_the_data() {
+    for kinds in [&Kind::ALL[..], &[Kind::Relaxed], &[Kind::Threads]] {
+        let file = link_variants(&plan(), &relaxed(&plan()), &info(kinds)).expect("links").wasm;
+        let image = read_image(&file).expect("reads");
+        let (mut code, data) = by_parts(&file);
+        assert_eq!(data, image.data);
+        let own = code.remove(&image.manifest.variant).expect("the file's own code");
+        let own = [b"\0asm\x01\0\0\0", &own[..]].concat();
+        let mut features = WasmFeatures::default();
+        features.insert(WasmFeatures::RELAXED_SIMD | WasmFeatures::THREADS);
+        wasmparser::Validator::new_with_features(features).validate_all(&own).expect("a valid module");
+        let imports = Parser::new(0).parse_all(&own).filter(|payload| matches!(payload, Ok(Payload::ImportSection(_)))).count();
+        assert_eq!(imports, 1, "{}: the memory comes from outside", image.manifest.variant);
+        for (name, packed) in code {
+            let found = miniz_oxide::inflate::decompress_to_vec_zlib(&packed).expect("zlib");
+            assert_eq!(found, image.variant(&name).expect("is there").into_owned(), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -101,7 +101,11 @@ fn page() -> String {
     line("# The interface of a module\n");
     line(&format!(
         "ABI version {}. Addresses are byte addresses in the module's one memory; all integers are little-endian 32-bit words.\n\
-         A module imports nothing, a variant its memory. It describes itself as JSON in the custom section `{}`, which is its first section.\n",
+         A module imports nothing, a variant its memory. It describes itself as JSON in the custom section `{}`, which is its first section.\n\n\
+         The manifest's `parts` say what follows that section in the file, in order and without gaps, as pairs `[bytes, place]`: a place is \
+         an address in memory, the name of the variant to whose code the bytes belong, or null. A variant's parts join up to a module \
+         that imports `env.memory`, in zlib's format where its features name `deflate`; those of the file's own code lack the eight \
+         bytes of the header.\n",
         abi::ABI_VERSION,
         abi::MANIFEST_SECTION
     ));

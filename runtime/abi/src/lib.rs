@@ -10,7 +10,7 @@ extern crate alloc;
 pub mod manifest;
 
 /// Bumped whenever a host of one number could misread, or not run, a module of another.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Name of the custom section that holds the JSON [`manifest::Manifest`].
 pub const MANIFEST_SECTION: &str = "wasm-torch.manifest";
@@ -105,6 +105,10 @@ pub const MEMORY_MODULE: &str = "env";
 
 /// What the name of the custom section of a variant begins with; the variant's name follows.
 pub const VARIANT_SECTION: &str = "wasm-torch.variant.";
+
+/// Name of the custom section whose contents are an import section: in a file's own code it takes the place of the memory
+/// section where a host brings the memory.
+pub const IMPORT_SECTION: &str = "wasm-torch.import";
 
 /// Name of the exported mutable global with the address of the arena; kernels add it to their arena offsets.
 pub const ARENA_BASE: &str = "arena_base";

@@ -37,6 +37,25 @@ pub struct Manifest {
     /// Where the weights are, if not in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_weights: Option<ExternalWeights>,
+    /// What follows the manifest's section in the file, in order and without gaps: hosts that stream need no other map.
+    pub parts: Vec<Part>,
+}
+
+/// So many bytes of the file, and where they belong. As JSON `[bytes, place]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part(pub u32, pub Place);
+
+/// Where a part of the file belongs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Place {
+    /// Into memory, at this address.
+    Memory(u32),
+    /// Into the code of this variant, whose parts join up; the header of the file's own code comes before its parts. Together
+    /// they import the memory as `env.memory`.
+    Code(String),
+    /// Headers, names, the definition of the memory.
+    Nowhere,
 }
 
 /// The kinds of code that a file may hold, the best first: a host takes the first one whose features it has.
