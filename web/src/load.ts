@@ -130,7 +130,9 @@ export async function load<T extends Disposable>(file: ModuleFile, variant: Vari
     return await started;
   } catch (error) {
     void started?.then((it) => it.dispose(), () => {});
-    throw error instanceof RangeError || error instanceof TypeError ? damaged(`The module cannot be loaded: ${error.message}.`, error) : error;
+    // What the engine says of code and places that do not fit.
+    const misfit = [RangeError, TypeError, WebAssembly.RuntimeError].some((kind) => error instanceof kind);
+    throw misfit ? damaged(`The module cannot be loaded: ${messageOf(error)}.`, error) : error;
   }
 }
 

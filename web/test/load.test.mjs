@@ -1,7 +1,7 @@
 // Loading: every kind of source works, and everything that is no module is refused with a reason.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -109,6 +109,17 @@ test('sizes, addresses and bases that no module has', async () => {
   const symbols = (offset) => (m) => ({ ...m, symbols: [{ name: 'n', min: 1, max: 3, offset }] });
   assert.deepEqual([...(await call(symbols(61))).y.data], [2, 4, 6, 8, 10, 12]);
   await refused(call(symbols(1 << 20)), 'invalid-module', /outside of the memory/);
+});
+
+test('what fuzzing found runs, or is refused', async () => {
+  const folder = new URL('../../tests/fuzz/inputs/modules/', import.meta.url);
+  const files = await readdir(folder);
+  for (const file of files) {
+    const error = await runtime.loadModel(new URL(file, folder)).then((model) => model.dispose(), (error) => error);
+    assert.ok(error === undefined || error instanceof WasmTorchError, `${file}: ${error?.stack}`);
+    assert.notEqual(error?.code, 'unsupported-abi', `${file} is of an earlier interface`);
+  }
+  assert.ok(files.length >= 2);
 });
 
 test('another interface number is refused before anything else is read', async () => {

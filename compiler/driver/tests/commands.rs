@@ -135,6 +135,13 @@ fn verify_compares_with_the_definition() {
 }
 
 #[test]
+fn inspect_describes_a_module_whose_memory_cannot_be() {
+    let room = Room::new();
+    let forged = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/inputs/modules/memory_without_pages.wasm");
+    assert!(room.ok(&["inspect", forged]).contains("64.0 KiB (0 bytes may be asked for by pools at most)"));
+}
+
+#[test]
 fn inspect_describes_models_and_modules() {
     let (room, _) = digits();
     let text = room.ok(&["inspect", &model("digits/digits.legacy.onnx")]);

@@ -146,7 +146,7 @@ fn show_module(info: &ModuleInfo, console: &mut Console) -> Result<(), Error> {
                 format!(
                     "{} ({} may be asked for by pools at most)",
                     table::bytes(m.initial_bytes),
-                    table::bytes(m.maximum_bytes - m.initial_bytes)
+                    table::bytes(m.maximum_bytes.saturating_sub(m.initial_bytes))
                 ),
             ),
             ("  weights", table::bytes(m.weights_bytes.into())),
