@@ -12,7 +12,7 @@ const here = (path) => new URL(path, import.meta.url).pathname;
 
 /** Names that only this package uses, of what its classes and records have: they become shorter. Private ones begin with `_`. */
 const INTERNAL =
-  /^(_.*|addArena|alive|aliases|ask|cores|away|busy|cancellable|contents|conversion|feed|guarded|held|instance|joined|listen|mayBlock|memoryStats|onBytes|owned|pieces|poolBytes|position|post|quantiles|readManifest|removeArena|runTask|reserved_bytes|refused|limit_bytes|matched|peak_bytes|used_bytes|selectArena|settings|shapes|startThread|startWorker|stopFlag|summary|tail|tell|users|written)$/;
+  /^(_.*|addArena|alive|ask|cores|busy|cancellable|feed|guarded|held|instance|listen|mayBlock|memoryStats|onBytes|pieces|poolBytes|position|post|quantiles|readManifest|removeArena|runTask|reserved_bytes|refused|limit_bytes|matched|peak_bytes|used_bytes|selectArena|settings|shapes|startThread|startWorker|stopFlag|summary|tail|tell|users|written)$/;
 
 /** Private members become ordinary ones, whose names can be shortened to those that compress best. */
 const privates = {

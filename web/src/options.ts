@@ -57,7 +57,7 @@ export interface RuntimeSettings extends Settings {
 export function settingsOf({ threads, compute_threads, memory_pool_size = 0, profiling, debug, log_level, inline, ...others }: InitOptions, platform: Platform, found = detect()): RuntimeSettings {
   const wanted = threads ?? compute_threads ?? true;
   const auto = wanted === true || wanted === 'auto';
-  const count = auto ? Math.min(platform.cores ?? navigator.hardwareConcurrency, MAXIMUM_THREADS) : Math.floor(+wanted);
+  const count = auto ? Math.min(platform.cores ?? globalThis.navigator?.hardwareConcurrency, MAXIMUM_THREADS) : Math.floor(+wanted);
   // One thread needs no shared memory.
   const atomics = found.atomics || (count > 1 ? '' : auto ? 'the machine has one core' : 'one thread was asked for');
   return {

@@ -13,7 +13,7 @@ export interface Port {
 
 export interface Platform {
   readonly open: OpenAddress;
-  /** Starts `worker.js`, where models run off the main thread. */
+  /** Starts a worker that runs models off the main thread. */
   readonly startWorker?: () => Port;
   /** Starts `thread.js`, one thread of a model's pool. */
   readonly startThread: () => Port;

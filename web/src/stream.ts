@@ -61,10 +61,12 @@ function beginning(bytes: Uint8Array): { manifest: Manifest; position: number } 
     byte = bytes[at++] ?? 0;
     size += (byte & 0x7f) * scale;
   }
-  const position = at + size;
-  if (position > bytes.length || size === 0) return;
   const contents = at + MANIFEST_NAME.length;
+  if (contents > bytes.length) return;
+  // A foreign module is refused before its first section is there.
   const named = new TextDecoder().decode(bytes.subarray(at, contents)) === MANIFEST_NAME;
+  const position = at + size;
+  if (named && position > bytes.length) return;
   return { manifest: parseManifest(named ? bytes.subarray(contents, position) : undefined), position };
 }
 

@@ -85,6 +85,9 @@ test('files that are no modules are named', async () => {
 test('foreign, stripped and damaged modules', async () => {
   await refused(runtime.loadModel(doubleModule({ section: null })), 'invalid-module', /does not begin with a section 'wasm-torch.manifest'/);
   await refused(runtime.loadModel(WebAssembly.compile(doubleModule({ section: null }))), 'invalid-module', /section 'wasm-torch.manifest'/);
+  // Whatever size its first section says it has, a foreign module is not waited for.
+  const foreign = Uint8Array.of(...bytes.subarray(0, 8), 0, 0xff, 0xff, 0xff, 0xff, 7, 4, ...new TextEncoder().encode('name, and so on: more than our name has'));
+  await refused(runtime.loadModel(foreign), 'invalid-module', /section 'wasm-torch.manifest'/);
   await refused(runtime.loadModel(doubleModule({ section: '{"abi":' })), 'invalid-module', /cannot be used: .*JSON/);
   await refused(runtime.loadModel(doubleModule({ section: '{}' })), 'invalid-module', /cannot be used/);
   await refused(runtime.loadModel(doubleModule({ section: '{"abi":4}' })), 'invalid-module', /cannot be used: it has no inputs/);

@@ -1,7 +1,7 @@
 //! The last step: manifest, code and data in one file, in the order in which a streaming host wants them. Bytes only.
 //!
-//! Order: header, manifest, further variants, code sections, data (runtime's, records, weights), names. The weights are
-//! copied once, from the plan into the file.
+//! Order: header, manifest, further variants, code sections (the import of the memory among them), data (runtime's, records,
+//! weights), names. The weights are copied once, from the plan into the file.
 
 use crate::layout::Layout;
 use crate::read::active_segments;
