@@ -35,6 +35,8 @@ const FAULTS = {
   'brings an error page': (bytes, response, headers) => response.writeHead(503, headers).end('<!doctype html>busy'),
 };
 
+const SILENT = ['never answers', 'stalls'];
+
 /** What each of them is called. */
 const WORDS = {
   'never answers': /nothing came for 0\.3 s/,
@@ -86,7 +88,8 @@ async function everywhere(path, options) {
 
 for (const [i, name] of Object.keys(FAULTS).entries()) {
   test(`a server that ${name}`, async () => {
-    for (const found of await everywhere(`/fault${i}.wasm`, STALL)) {
+    // What says something is waited for, however busy the machine is.
+    for (const found of await everywhere(`/fault${i}.wasm`, SILENT.includes(name) ? STALL : {})) {
       assert.deepEqual([found.code, found.after], ['fetch-failed', 12], found.message);
       assert.match(found.message, WORDS[name]);
     }

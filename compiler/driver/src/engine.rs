@@ -63,7 +63,7 @@ pub enum EngineError {
     Status { status: Status, step: u32, layers: String, detail: u32 },
     #[error("the module stopped with the unknown status {code} at step {step} ({layers})")]
     UnknownStatus { code: u32, step: u32, layers: String },
-    #[error("the module trapped{}: {cause}; this is a bug of the compiler", match .layers { Some(l) => format!(" in {l}"), None => String::new() })]
+    #[error("the module trapped{}: {cause}\nhint: the file may be damaged: export the model again; if that traps too, it is a bug of the compiler", match .layers { Some(l) => format!(" in {l}"), None => String::new() })]
     Trap { layers: Option<String>, cause: String },
 }
 
