@@ -47,6 +47,7 @@ const contenders = ['floor', 'ours', ...(options.onnx ? ['onnxruntime'] : [])];
 const asked = {
   module: '/model.wasm',
   onnx: '/model.onnx',
+  own: manifest.variant ?? 'baseline',
   feeds: manifest.inputs.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
   options: { ...(options.inline && { inline: true }), ...(options.threads && { threads: Number(options.threads) }), ...(options.variant && { variant: options.variant }) },
 };
@@ -95,7 +96,7 @@ async function report(runs) {
   const { weights_bytes, arena_bytes } = manifest.memory;
   const planned = weights_bytes + arena_bytes;
   const { variant, threads, wasm_bytes } = runs.ours[0];
-  console.log(`${basename(options.module)}, ${options.rounds} rounds, Chromium ${browser.version()}, ours: ${variant}, ${threads} thread(s), ${options.inline ? 'in place' : 'in a worker'}`);
+  console.log(`${basename(options.module)}, ${options.rounds} rounds, Chromium ${browser.version()}, ours: ${variant}, ${threads} thread(s), ${options.inline ? 'in place' : 'in a worker unless it is small'}`);
   for (const { name, total_ms, import_ms, load_ms, first_ms, floors, best, page_bytes } of rows) {
     console.log(`${name.padEnd(12)} ${total_ms.toFixed(1).padStart(7)} ms = ${load_ms.toFixed(1)} load + ${first_ms.toFixed(1)} first result; ${floors.toFixed(2)} × the floor; after ${import_ms.toFixed(1)} for the import; best ${best.toFixed(1)}; page ${mib(page_bytes)} MiB`);
   }

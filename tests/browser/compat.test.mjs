@@ -10,7 +10,8 @@ import { createTensor, WASMTorch } from '../../web/dist/node.js';
 const folder = new URL('../compat/', import.meta.url);
 const { abi } = manifest();
 const names = (await readdir(folder)).filter((name) => name.endsWith('.wasm'));
-const runtime = await WASMTorch.init();
+// Also where there is one core.
+const runtime = await WASMTorch.init({ threads: 2 });
 
 const refusal = (bytes) => runtime.loadModel(bytes).then(() => assert.fail('loaded'), ({ code, message }) => ({ code, message }));
 
