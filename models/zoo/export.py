@@ -12,7 +12,6 @@ import collections
 import importlib
 import inspect
 import json
-import os
 import pathlib
 import sys
 import time
@@ -116,7 +115,8 @@ def as_is(architecture, folder):
     """Writes somebody else's ONNX file with a golden."""
     path = folder / f"{architecture.name}.{AS_IS}.onnx"
     contents, inputs = architecture.file()
-    path.write_bytes(contents)
+    with common.replacing(path) as temporary:
+        temporary.write_bytes(contents)
     record = {"name": architecture.name, "family": architecture.family, "exporter": AS_IS, **described(path)}
     record["dims"] = sizes(path, inputs)
     record["bind"] = {name: inputs[name].item() for name in architecture.bind}
@@ -197,9 +197,8 @@ def attempt(architecture, folder, options):
             for suffix in ("onnx", "npz"):
                 (folder / f"{architecture.name}.{exporter}.{suffix}").unlink(missing_ok=True)
         record["versions"] = versions()
-        temporary = record_of(exporter).with_suffix(".tmp")
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
-        os.replace(temporary, record_of(exporter))
+        with common.replacing(record_of(exporter)) as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n")
         detail = record.get("reason") or f"{record['nodes']} nodes, onnxruntime against PyTorch {record.get('onnxruntime_against_torch', 0):.1e}, spread {record['spread'][:3]}"
         common.progress(f"{architecture.name}.{exporter}: {record['status']}, {detail} ({time.time() - start:.0f} s)")
 
