@@ -77,5 +77,6 @@ def trained():
             optimiser.step()
             schedule.step()
         common.progress(f"epoch {epoch + 1} of {EPOCHS}: loss {loss.item():.3f}")
-    torch.save(model.state_dict(), path)
+    with common.replacing(path) as temporary:
+        torch.save(model.state_dict(), temporary)
     return model.eval()

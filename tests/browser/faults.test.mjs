@@ -35,6 +35,7 @@ const FAULTS = {
   'brings an error page': (bytes, response, headers) => response.writeHead(503, headers).end('<!doctype html>busy'),
 };
 
+/** Those that are noticed by the time that passes. */
 const SILENT = ['never answers', 'stalls'];
 
 /** What each of them is called. */

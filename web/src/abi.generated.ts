@@ -30,9 +30,6 @@ export const POOL_STATS = { used_bytes: 0, peak_bytes: 4, reserved_bytes: 8, hit
 /** One planned step: byte offsets of its `u32` fields. 24 bytes. */
 export const STEP_RECORD = { kernel: 0, args: 4, tasks: 8, parallel: 12, branch: 16, target: 20 } as const;
 
-/** What the name of a variant's custom section begins with; the variant's name follows. */
-export const VARIANT_SECTION: string = "wasm-torch.variant.";
-
 /** The kinds of code that a file may hold, the best first. */
 export const VARIANTS: readonly string[] = ["relaxed+threads", "threads", "relaxed", "baseline"];
 

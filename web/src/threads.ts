@@ -54,8 +54,7 @@ export class ThreadPool {
     const ready = await until(() => this.#failure !== undefined || exports.threads_ready!() >= workers, START_MS);
     if (!ready) this.#fail(`they took longer than ${START_MS / 1000} s`);
     if (this.#failure === undefined) {
-      // Modules of earlier compilers cannot be told.
-      if (watch !== undefined && exports.watch !== undefined) watch({ flag: new Int32Array(exports.memory.buffer, exports.watch() >>> 0, 1), locks });
+      watch?.({ flag: new Int32Array(exports.memory.buffer, exports.watch!() >>> 0, 1), locks });
       return;
     }
     const why = `The threads could not be started: ${this.#failure}.`;

@@ -58,10 +58,6 @@ fn typescript() -> String {
         let fields: Vec<String> = fields.iter().map(|(name, offset, _)| format!("{name}: {offset}")).collect();
         put(&format!("{doc}: byte offsets of its `u32` fields. {bytes} bytes."), format!("{name} = {{ {} }} as const", fields.join(", ")));
     }
-    put(
-        "What the name of a variant's custom section begins with; the variant's name follows.",
-        format!("VARIANT_SECTION: string = {:?}", abi::VARIANT_SECTION),
-    );
     let variants: Vec<String> = abi::manifest::VARIANTS.iter().map(|name| format!("{name:?}")).collect();
     put("The kinds of code that a file may hold, the best first.", format!("VARIANTS: readonly string[] = [{}]", variants.join(", ")));
     let names: Vec<String> =
